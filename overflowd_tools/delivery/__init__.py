@@ -1,0 +1,1 @@
+"""To whom a report may go, how often, and by what way."""

@@ -1,0 +1,1 @@
+"""Export datagrams to flows: pure, no I/O, no JSON."""

@@ -1,0 +1,1 @@
+"""What a report says and the exact bytes that are signed."""

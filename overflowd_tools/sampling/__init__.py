@@ -1,0 +1,1 @@
+"""The law by which flows become reports."""

@@ -1,0 +1,1 @@
+"""Keys, and the files they live in."""
