@@ -1,0 +1,125 @@
+"""What a capture is made of, and the buffering that both capture formats share."""
+
+from typing import NamedTuple, TypeAlias
+
+from ..errors import DecodeError
+
+# The longest packet that a capture may hold: MAXIMUM_SNAPLEN of libpcap. (It allows more for USB and D-Bus,
+# which carry no IP.) A greater length is damage or an attack on the reader's memory.
+MAX_CAPTURED = 262_144
+
+
+class Packet(NamedTuple):
+    """One captured packet as the file holds it, link-layer header first.
+
+    `number` counts from 1 in the file, as tshark does. `timestamp_ns` is Unix time in nanoseconds, 0 where
+    the file has none. `link_type` is a LINKTYPE_ value. `original_length` is the octets that were on the
+    wire; `note` says why `data` holds fewer and is empty when the packet is whole.
+    """
+
+    number: int
+    timestamp_ns: int
+    link_type: int
+    data: bytes
+    original_length: int
+    note: str = ""
+
+
+class IPPacket(NamedTuple):
+    """What the IP and transport headers of a packet, or of a reassembled datagram, say.
+
+    Addresses are 4 or 16 octets. `protocol` is the one above all IPv6 extension headers. `length` is the
+    octets of the IP packet as its header says, of the whole one after reassembly. `payload` is that of UDP
+    or TCP, empty for any other protocol; `missing` counts the octets which the header lengths promise and
+    the capture lacks. What a protocol does not have, or a cut packet does not show, is None.
+    """
+
+    source: bytes
+    destination: bytes
+    protocol: int
+    tos: int
+    length: int
+    source_port: int | None
+    destination_port: int | None
+    tcp_flags: int | None
+    icmp: tuple[int, int] | None
+    payload: bytes
+    missing: int
+
+
+Item: TypeAlias = Packet | DecodeError
+
+
+def cut_by_snapshot(captured: int, original: int) -> str:
+    """Return the note of a packet of which the capture kept `captured` octets; empty when that is all."""
+    return f"cut by the snapshot length: {captured} of {original} bytes" if captured < original else ""
+
+
+def cut_by_end(have: int, original: int) -> str:
+    """Return the note of a packet in which the file ends after `have` octets."""
+    return f"cut at the end of the file: {have} of {original} bytes"
+
+
+def over_limit(captured: int) -> str:
+    """Return the complaint about a packet longer than any can be."""
+    return f"the captured length {captured} is over the limit of {MAX_CAPTURED} bytes"
+
+
+class PacketReader:
+    """Turns a stream of bytes, cut anywhere, into items: what became whole, and what was wrong, in order.
+
+    A format says in `_parse` how to read and in `_parse_cut` what to make of a rest at the end. `finished`
+    turns true at damage that leaves no way to find the next packet, and at close().
+    """
+
+    def __init__(self) -> None:
+        self.finished = False
+        self._number = 0
+        self._need = 1
+        self._pending = bytearray()
+
+    @property
+    def buffered(self) -> int:
+        """Octets held back until more arrive; never more than one packet and its wrapping."""
+        return len(self._pending)
+
+    def feed(self, data: bytes) -> list[Item]:
+        """Take the next bytes of the capture and return the items that they complete."""
+        if self.finished:
+            return []
+        if len(self._pending) + len(data) < self._need:
+            self._pending += data
+            return []
+        if self._pending:
+            data = b"".join((self._pending, data))
+        items: list[Item] = []
+        consumed = self._parse(data, items)
+        self._pending = bytearray() if self.finished else bytearray(data[consumed:])
+        return items
+
+    def close(self) -> list[Item]:
+        """Say that the capture ends here and return what can be told of a packet cut by that."""
+        if self.finished:
+            return []
+        items: list[Item] = []
+        self._parse_cut(bytes(self._pending), items)
+        self.finished = True
+        self._pending = bytearray()
+        return items
+
+    def _parse(self, data: bytes, items: list[Item]) -> int:
+        """Append the items of `data`, set `_need` to what the next one takes, return the octets used up."""
+        raise NotImplementedError
+
+    def _parse_cut(self, data: bytes, items: list[Item]) -> None:
+        """Append the items of the octets that are left over at the end of the capture."""
+        raise NotImplementedError
+
+    def _complain(self, reason: str) -> DecodeError:
+        """Return the error of the packet or place after the last one that was read."""
+        return DecodeError(f"packet {self._number + 1}: {reason}")
+
+    def _stop(self, reason: str) -> DecodeError:
+        """As `_complain`, for damage after which nothing can be found any more."""
+        self.finished = True
+        return self._complain(reason)
