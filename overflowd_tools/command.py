@@ -1,0 +1,272 @@
+"""What all commands share: options, diagnostics, counts, signals and exit status (design: section 3).
+
+Exit status 0: done. 1: done, with something rejected. 2: the job could not be done (usage, file, key, I/O).
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
+
+from overflowd_tools import __version__, stream
+from overflowd_tools.errors import OverflowdError, UsageError
+
+REPORTS_OF_ONE_KIND = 10
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser with the manners of the suite: one line and the usage on stderr, exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the command line, and exit with status 2."""
+        self.exit(2, f"{self.prog}: {message}\n{self.format_usage()}")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is sys.stderr:
+            _write_stderr(message)
+            return
+        output = stream.Output()
+        output.write(message.encode())
+        output.finish()
+
+
+class Once(argparse.Action):
+    """An option that may be given once only: a second rate or key file is a mistake, not a correction."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option: str | None = None,
+    ) -> None:
+        """Store the value; a second one is a usage error."""
+        if getattr(namespace, self.dest) is not self.default:
+            parser.error(f"{option} is given more than once")
+        setattr(namespace, self.dest, values)
+
+
+def parser(prog: str, summary: str, *, files: bool = True, progress: bool = False) -> Parser:
+    """Return a parser with the options that mean the same in every command.
+
+    files: the command reads FILE arguments or standard input. progress: it offers --progress too.
+    """
+    made = Parser(prog=prog, description=summary, allow_abbrev=False, add_help=False)
+    common = made.add_argument_group("options of every command")
+    add = common.add_argument
+    add("-h", "--help", action="help", help="show this help and exit")
+    add("-V", "--version", action="version", version=f"{prog} {__version__}", help="show the version")
+    add("-q", "--quiet", action="store_true", help="no messages about bad input; the exit status stays")
+    add("-v", "--verbose", action="store_true", help="say more, and the counts at the end")
+    add("--stats", action="store_true", help="at the end, the counts as one JSON object on stderr")
+    add("--strict", action="store_true", help="stop at the first bad line or packet")
+    if progress:
+        common.add_argument(
+            "--progress", action="store_true", help="show progress on stderr, if that is a terminal"
+        )
+    if files:
+        made.add_argument("files", nargs="*", metavar="FILE", help="input files; - or none: standard input")
+    return made
+
+
+class Context:
+    """One run of one command: its arguments, input, output, counts and complaints."""
+
+    def __init__(self, prog: str, args: argparse.Namespace, stop: stream.StopSignals) -> None:
+        self.prog = prog
+        self.args = args
+        self.stop = stop
+        self.output = stream.Output()
+        self.counts: dict[str, int] = {}
+        self.status = 0
+        self._rejected = 0
+        self._kinds: Counter[str] = Counter()
+
+    def inputs(self) -> Iterator[stream.Input]:
+        """Open each FILE in turn, or standard input; what cannot be opened is reported, and the rest is done.
+
+        Raises UsageError when there is no FILE and standard input is a terminal.
+        """
+        if not self.args.files and os.isatty(0):
+            raise UsageError("no FILE, and standard input is a terminal; -h shows the usage")
+        progress = _Progress(self.args) if getattr(self.args, "progress", False) else None
+        for name in self.args.files or ["-"]:
+            if self.stop:
+                return
+            try:
+                descriptor = 0 if name == "-" else os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                self.fail(f"{name}: {error.strerror}")
+                continue
+            try:
+                yield self._input(name, descriptor, progress)
+            finally:
+                if descriptor:
+                    os.close(descriptor)
+        if progress:
+            progress.close()
+
+    def _input(self, name: str, descriptor: int, progress: "_Progress | None") -> stream.Input:
+        return stream.Input(
+            name,
+            descriptor,
+            stop=self.stop,
+            before_blocking=self.output.flush,
+            rejected=lambda place, reason: self.reject(name, place, reason),
+            failed=lambda error: self.fail(f"{name}: {error.strerror}"),
+            progressed=progress.advance if progress else None,
+        )
+
+    def reject(self, source: str, place: str, reason: str, kind: str = "") -> None:
+        """Report one bad line or packet, count it, and make the exit status 1.
+
+        source: name of the input; place: "line 12", "packet 12" or empty. Ten of one kind (by default, of one
+        reason) are shown. Raises Rejected under --strict.
+        """
+        self._rejected += 1
+        self.status = max(self.status, 1)
+        kind = kind or reason
+        self._kinds[kind] += 1
+        if self._kinds[kind] <= REPORTS_OF_ONE_KIND:
+            self.say(": ".join(part for part in (source, place, reason) if part))
+        if self.args.strict:
+            raise Rejected
+
+    def fail(self, message: str) -> None:
+        """Report that a part of the job could not be done, and make the exit status 2."""
+        self.status = 2
+        self.say(message)
+
+    def note(self, message: str) -> None:
+        """Say something that only -v asks for."""
+        if self.args.verbose:
+            self.say(message)
+
+    def say(self, message: str) -> None:
+        """Write one line to stderr, unless -q."""
+        if not self.args.quiet:
+            _write_stderr(f"{self.prog}: {_printable(message)}\n")
+
+    def say_counts(self) -> None:
+        """Write one line of counts to stderr."""
+        counts = ", ".join(
+            f"{number} {name.replace('_', ' ')}" for name, number in self._all_counts().items()
+        )
+        _write_stderr(f"{self.prog}: {counts}\n")
+
+    def close(self) -> None:
+        """Flush the output and say what is left to say about this run. Raises as Output.finish."""
+        self.output.finish()
+        for kind, number in self._kinds.items():
+            if number > REPORTS_OF_ONE_KIND:
+                self.say(f"{number - REPORTS_OF_ONE_KIND} more not shown: {kind}")
+        if self.args.verbose:
+            self.say_counts()
+        if self.args.stats:
+            import json
+
+            _write_stderr(
+                json.dumps({"command": self.prog, **self._all_counts()}, separators=(",", ":")) + "\n"
+            )
+
+    def _all_counts(self) -> dict[str, int]:
+        return {**self.counts, "rejected": self._rejected}
+
+
+class Rejected(Exception):  # noqa: N818 - not an error: the end that --strict asks for
+    """Something was rejected under --strict."""
+
+
+class _Progress:
+    """Bytes, share, rate and time left on stderr; nothing unless that is a terminal."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._bar: Any = None
+        if not os.isatty(2):
+            return
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            raise UsageError("--progress: install overflowd-tools[progress]") from None
+        sizes = [os.stat(name).st_size for name in args.files if os.path.isfile(name)]
+        total = sum(sizes) if sizes and len(sizes) == len(args.files) else None
+        self._bar = tqdm(total=total, unit="B", unit_scale=True, unit_divisor=1024, file=sys.stderr)
+
+    def advance(self, octets: int) -> None:
+        if self._bar is not None:
+            self._bar.update(octets)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def run(
+    made_parser: Parser,
+    body: Callable[[Context], None],
+    argv: Sequence[str] | None = None,
+    *,
+    normal_end: bool = False,
+) -> int:
+    """Run a command and return its exit status; die by the signal where that is the right end.
+
+    normal_end: INT and TERM are the ordinary way to end this command (of-capture, of-recv), with status 0.
+    """
+    stream.keep_standard_descriptors()
+    prog = made_parser.prog
+    stop = stream.StopSignals()
+    try:
+        args = _parse(made_parser, argv)
+        stop.install()
+        context = Context(prog, args, stop)
+        signal.signal(signal.SIGUSR1, lambda *_: context.say_counts())
+        _carry_out(context, body)
+    except stream.OutputClosed:
+        stream.die_by(signal.SIGPIPE)
+    except stream.OutputError as error:
+        _write_stderr(f"{prog}: {error}\n")
+        return 2
+    if stop.received and not (normal_end and stop.received != signal.SIGHUP):
+        stream.die_by(stop.received)
+    return context.status
+
+
+def _parse(made_parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse with options and FILEs in any order; subcommands have an order of their own."""
+    if any(action.nargs == argparse.PARSER for action in made_parser._actions):
+        return made_parser.parse_args(argv)
+    return made_parser.parse_intermixed_args(argv)
+
+
+def _carry_out(context: Context, body: Callable[[Context], None]) -> None:
+    """Run the body; whatever it raises becomes a line and a status, except for errors of the output."""
+    try:
+        body(context)
+    except Rejected:
+        pass
+    except (stream.OutputClosed, stream.OutputError):
+        raise
+    except OverflowdError as error:
+        context.fail(str(error))
+    except OSError as error:
+        context.fail(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror))
+    except Exception as error:
+        if os.environ.get("OF_DEBUG"):
+            raise
+        context.fail(f"internal error ({type(error).__name__}: {error}); OF_DEBUG=1 shows where")
+    context.close()
+
+
+def _printable(text: str) -> str:
+    """Return the text with everything escaped that could move a terminal's cursor or is not text at all."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
+def _write_stderr(text: str) -> None:
+    try:
+        os.write(2, text.encode("utf-8", "backslashreplace"))
+    except OSError:
+        pass  # there is nobody left to tell

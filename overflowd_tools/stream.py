@@ -1,0 +1,330 @@
+"""The only owner of standard input, standard output and FILE arguments.
+
+Bytes come in as chunks, whole lines or blocks of whole lines; gzip and zstd are recognised by their magic.
+Before a read that would block, what has been written so far is flushed, so that a live pipe never waits for a
+buffer to fill. The first INT, TERM or HUP ends the input between two reads; readers need not care.
+"""
+
+import fcntl
+import os
+import select
+import signal
+import stat
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from types import FrameType
+from typing import Any, NoReturn
+
+from overflowd_tools.errors import DecodeError, UsageError
+
+READ_SIZE = 1 << 18
+WRITE_SIZE = 1 << 16
+PIPE_SIZE = 1 << 20
+LINE_LIMIT = 1 << 20
+
+OVERLONG = b"\x00"
+"""Stands in a sequence of blocks for one line longer than LINE_LIMIT octets, itself dropped."""
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+
+class StopSignals:
+    """Turns the first INT, TERM or HUP into a request to stop; the second one kills.
+
+    A signal that the parent process ignores stays ignored, as nohup(1) needs it.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._readable, self._writable = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def install(self) -> None:
+        """Start to catch the signals."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the shape of a handler
+        self.received = number
+        os.write(self._writable, b"\0")
+        for caught in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(caught) != signal.SIG_IGN:
+                signal.signal(caught, signal.SIG_DFL)
+
+    def fileno(self) -> int:
+        """Return a descriptor that polls readable once a stop was requested."""
+        return self._readable
+
+    def __bool__(self) -> bool:
+        return self.received is not None
+
+
+class OutputError(Exception):
+    """The output cannot be written; the text says which, and why."""
+
+
+class OutputClosed(Exception):  # noqa: N818 - the usual end of `| head`
+    """Whoever read the output has gone."""
+
+
+class Output:
+    """Standard output, or a descriptor in its place: whole blocks, written without Python's own buffers."""
+
+    def __init__(self, descriptor: int = 1, name: str = "standard output") -> None:
+        self._descriptor = descriptor
+        self._name = name
+        self._pieces: list[bytes] = []
+        self._size = 0
+        _enlarge_pipe(descriptor)
+
+    def write(self, data: bytes) -> None:
+        """Add data; past 64 KiB it goes out at once. Raises OutputError or OutputClosed."""
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size >= WRITE_SIZE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write out what is held. Raises OutputError or OutputClosed, and gives up what was not written."""
+        if not self._size:
+            return
+        pending = memoryview(b"".join(self._pieces))
+        self._pieces.clear()
+        self._size = 0
+        try:
+            while pending:
+                pending = pending[os.write(self._descriptor, pending) :]
+        except BrokenPipeError:
+            raise OutputClosed from None
+        except OSError as error:
+            raise OutputError(f"{self._name}: {error.strerror}") from error
+
+    def finish(self) -> None:
+        """Flush, and learn of errors that a file system keeps back until the close. Raises as flush does."""
+        self.flush()
+        try:
+            os.close(os.dup(self._descriptor))
+        except OSError as error:
+            raise OutputError(f"{self._name}: {error.strerror}") from error
+
+
+class Input:
+    """One FILE or standard input, open for reading."""
+
+    def __init__(
+        self,
+        name: str,
+        descriptor: int,
+        *,
+        stop: StopSignals,
+        before_blocking: Callable[[], None],
+        rejected: Callable[[str, str], None],
+        failed: Callable[[OSError], None],
+        progressed: Callable[[int], None] | None = None,
+    ) -> None:
+        """Take over an open descriptor.
+
+        rejected is told the place and the reason of a line that is too long, and of compressed data that
+        cannot be read on; failed is told of read errors. Both of the latter end the input.
+        """
+        self.name = name
+        self._descriptor = descriptor
+        self._stop = stop
+        self._before_blocking = before_blocking
+        self._rejected = rejected
+        self._failed = failed
+        self._progressed = progressed
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the (decompressed) bytes in pieces of at most 256 KiB, as soon as they are there."""
+        try:
+            yield from decompressed(self._raw())
+        except DecodeError as error:
+            self._rejected("", str(error))
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield blocks of whole lines; only the very last line may lack its newline. See also OVERLONG."""
+        pieces: list[bytes] = []
+        size = 0
+        for chunk in self.chunks():
+            end = chunk.rfind(b"\n") + 1
+            if not end:
+                size += len(chunk)
+                pieces = [*pieces, chunk] if size <= LINE_LIMIT else []
+                continue
+            start = 0
+            if size:
+                first_line_end = chunk.find(b"\n") + 1
+                if size + first_line_end - 1 > LINE_LIMIT:
+                    yield OVERLONG
+                    start = first_line_end
+                    pieces = []
+            pieces.append(chunk[start:end])
+            block = b"".join(pieces)
+            pieces = [chunk[end:]]
+            size = len(chunk) - end
+            if block:
+                yield block
+        if size > LINE_LIMIT:
+            yield OVERLONG
+        elif size:
+            yield b"".join(pieces)
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Yield (line number from 1, line without its newline).
+
+        Passed over are blank lines, a byte order mark before the first line, and (rejected) lines over 1 MiB.
+        """
+        number = 0
+        for block in self.blocks():
+            if block is OVERLONG:
+                number += 1
+                self._rejected(f"line {number}", "longer than 1 MiB")
+                continue
+            lines = block.split(b"\n")
+            if not lines[-1]:
+                lines.pop()
+            if not number and lines[0].startswith(b"\xef\xbb\xbf"):
+                lines[0] = lines[0][3:]
+            for line in lines:
+                number += 1
+                if line and not line.isspace():
+                    yield number, line
+
+    def _raw(self) -> Iterator[bytes]:
+        try:
+            mode = os.fstat(self._descriptor).st_mode
+        except OSError as error:
+            self._failed(error)
+            return
+        may_block = not stat.S_ISREG(mode)
+        _enlarge_pipe(self._descriptor)
+        ready = select.poll()
+        ready.register(self._descriptor, select.POLLIN)
+        ready.register(self._stop.fileno(), select.POLLIN)
+        while not self._stop:
+            if may_block and not ready.poll(0):
+                self._before_blocking()
+                ready.poll()
+                if self._stop:
+                    return
+            try:
+                data = os.read(self._descriptor, READ_SIZE)
+            except OSError as error:
+                self._failed(error)
+                return
+            if not data:
+                return
+            if self._progressed:
+                self._progressed(len(data))
+            yield data
+
+
+def decompressed(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Pass bytes through; gzip (RFC 1952, several members too) and zstd (RFC 8878) data are decompressed.
+
+    No decompressed piece is larger than 256 KiB, whatever went in. Raises DecodeError for data that are
+    damaged or end too early, after everything that was whole, and UsageError where no library reads zstd.
+    """
+    chunks = iter(chunks)
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if len(head) >= 4 or not (_GZIP_MAGIC.startswith(head[:2]) or _ZSTD_MAGIC.startswith(head)):
+            break
+    everything = chain([head], chunks) if head else chunks
+    if head.startswith(_GZIP_MAGIC):
+        return _inflated("gzip", everything, _GzipDecompressor, zlib.error)
+    if head.startswith(_ZSTD_MAGIC):
+        zstd = _zstd_library()
+        return _inflated("zstd", everything, zstd.ZstdDecompressor, zstd.ZstdError)
+    return iter(everything)
+
+
+def _inflated(
+    name: str, chunks: Iterable[bytes], new_decoder: Callable[[], Any], error_type: type[Exception]
+) -> Iterator[bytes]:
+    decoder = new_decoder()
+    try:
+        for chunk in chunks:
+            pending = chunk
+            while pending or not (decoder.eof or decoder.needs_input):
+                if decoder.eof:
+                    if not pending.strip(b"\0"):  # the padding of a tape, which gzip(1) ignores too
+                        break
+                    decoder = new_decoder()
+                data = decoder.decompress(pending, READ_SIZE)
+                if data:
+                    yield data
+                pending = decoder.unused_data if decoder.eof else b""
+        while not decoder.eof:
+            data = decoder.decompress(b"", READ_SIZE)
+            if not data:
+                raise DecodeError(f"the {name} data end too early")
+            yield data
+    except error_type as error:
+        raise DecodeError(f"the {name} data are damaged: {error}") from error
+
+
+class _GzipDecompressor:
+    """zlib's decompression object in the shape of bz2's, lzma's and zstd's."""
+
+    def __init__(self) -> None:
+        self._decoder = zlib.decompressobj(16 + zlib.MAX_WBITS)
+
+    @property
+    def eof(self) -> bool:
+        return self._decoder.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._decoder.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._decoder.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return self._decoder.decompress(self._decoder.unconsumed_tail + data, max_length)
+
+
+def _zstd_library() -> Any:
+    try:
+        from compression import zstd  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        try:
+            from backports import zstd
+        except ImportError:
+            raise UsageError("zstd data: use zstd -dc FILE |, or install overflowd-tools[zstd]") from None
+    return zstd
+
+
+def _enlarge_pipe(descriptor: int) -> None:
+    """Ask for a 1 MiB pipe: a quarter less time in a pipeline (and no harm where the kernel refuses)."""
+    try:
+        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+    except OSError:
+        pass
+
+
+def keep_standard_descriptors() -> None:
+    """Fill the places of closed standard descriptors, so that no file opened later is taken for one of them.
+
+    The fillers are opened the wrong way round: using them gives EBADF, as using a closed descriptor does.
+    """
+    for descriptor, flags in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, flags)
+
+
+def die_by(number: int) -> NoReturn:
+    """End this process as the signal would have ended it, silently."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+    os._exit(128 + number)
