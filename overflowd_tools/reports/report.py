@@ -1,0 +1,300 @@
+"""Reports, version 2: their layout, and how they are read and judged (overflowd-report(5)).
+
+A report says: this network saw this flow. It goes to one end of the flow, and names that end inside the
+signed bytes, which are the canonical form of everything but `signature.signature`.
+"""
+
+import binascii
+import re
+import socket
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from overflowd_tools.errors import KeyFileError, RecordError
+from overflowd_tools.reports import canonical
+from overflowd_tools.trust.keys import SIGNATURE_SIZE, PublicKey
+
+SCHEMA = "overflowd-report/2"
+CLASS, INFO = "INFORMATIONAL", "FLOWSEEN"
+CLOCK_SKEW_MS = 120_000
+"""How far in the future the time of a report may lie: clocks differ."""
+ROLES = {"src": "saddr", "dst": "daddr"}
+"""The ends of a flow as `role` names them, and the field with the address of each."""
+
+_COUNT = range(canonical.MAX_INTEGER + 1)
+_TIME = range(-canonical.MAX_INTEGER, canonical.MAX_INTEGER + 1)
+FLOW_FIELDS = {
+    "bcount": _COUNT,
+    "dport": range(1 << 16),
+    "end_ms": _TIME,
+    "flags": range(1 << 16),
+    "pcount": _COUNT,
+    "protocol": range(1 << 8),
+    "sport": range(1 << 16),
+    "start_ms": _TIME,
+    "tos": range(1 << 8),
+}
+"""The integers of a flow in a report, and their ranges; saddr and daddr go with them, nothing else."""
+SAMPLING_FIELDS = {"p_ppt": range(1, 10**12 + 1), "sampling_rate": range(1, canonical.MAX_INTEGER + 1)}
+"""What tells a receiver for how many packets one report stands."""
+
+_REQUIRED_METADATA = {"epoch": _COUNT, "expires_ms": _COUNT, "seq": _COUNT, "time_ms": _COUNT}
+_METADATA_FIELDS = _REQUIRED_METADATA | SAMPLING_FIELDS
+_SOURCETYPE_FIELDS = {"version": range(1 << 16)}
+_MEMBERS = frozenset({"$schema", "contact", "flowdata", "metadata", "signature"})
+_SIGNATURE_MEMBERS = frozenset({"key", "signature"})
+_CONTACT_OCTETS = 64
+_MAX_RULES = 16
+_RULE_ID = re.compile("[!-~]{1,32}")
+
+
+@dataclass(slots=True)
+class Report:
+    """A report that was read, and whose layout is right. verify() tells whether it is genuine."""
+
+    version: int
+    members: dict[str, Any]
+    key: PublicKey
+    signed: bytes
+    """The bytes that the signature is about."""
+    signature: bytes
+    time_ms: int
+    expires_ms: int | None
+    text: bytes
+    """The whole report as canonical JSON, without a newline."""
+
+    def verify(self, accepted: Collection[PublicKey] = ()) -> None:
+        """Check that the key is one of those accepted (none given: any), and that it signed this report.
+
+        Raises RecordError: "wrong key", "bad signature".
+        """
+        if accepted and self.key not in accepted:
+            raise RecordError(f"wrong key: {self.key.text}")
+        if not self.key.verify(self.signed, self.signature):
+            raise RecordError("bad signature")
+
+    def check_time(self, now_ms: int, *, ignore_expiry: bool = False) -> None:
+        """Check the times of the report against now, in Unix milliseconds. Raises RecordError."""
+        if self.time_ms > now_ms + CLOCK_SKEW_MS:
+            raise RecordError("from the future: its time is more than 120 seconds ahead")
+        if self.expires_ms is not None and self.expires_ms < now_ms and not ignore_expiry:
+            raise RecordError("expired")
+
+    def with_verified(self, now_ms: int) -> bytes:
+        """Return the text with the unsigned member `verified`: who signed, and when that was checked."""
+        note = b',"verified":{"format":%d,"key":"%s","time_ms":%d}}'
+        return self.text[:-1] + note % (self.version, self.key.text.encode(), now_ms)
+
+
+def is_report(members: dict[str, Any]) -> bool:
+    """Tell from the members of a parsed line whether it wants to be a report, of this version or another."""
+    schema = members.get("$schema")
+    return type(schema) is str and schema.startswith("overflowd-report/")
+
+
+def read(line: bytes) -> Report:
+    """Read the line of a report in any spelling (re-spaced, keys in another order, other escapes).
+
+    Raises RecordError with the reason why it is none.
+    """
+    members = canonical.loads(line)
+    canonical.check_unique(members, line)
+    return from_members(members)
+
+
+def from_members(members: dict[str, Any]) -> Report:
+    """Take the parsed line of a report, which has no key twice; the member `verified` is left out.
+
+    Raises RecordError with the reason why it is none.
+    """
+    members = {name: member for name, member in members.items() if name != "verified"}
+    _check_read(members)
+    return _report(members, signable(members), from_base64(members["signature"]["signature"]))
+
+
+def from_signed(signed: bytes, signature: bytes) -> Report:
+    """Take the signed bytes and the signature of a report apart, as the datagram form has them.
+
+    Raises RecordError with the reason why it is none; bytes that are not in canonical form are refused.
+    """
+    members = canonical.decode(signed)
+    inside = members.get("signature")
+    if type(inside) is not dict or inside.keys() != {"key"}:
+        raise RecordError("not a report: its signature has not the member key alone")
+    inside["signature"] = binascii.b2a_base64(signature, newline=False).decode()
+    _check_read(members)
+    return _report(members, signed, signature)
+
+
+def _report(members: dict[str, Any], signed: bytes, signature: bytes) -> Report:
+    metadata = members["metadata"]
+    key = PublicKey.parse(members["signature"]["key"])
+    text = with_signature(signed, signature)
+    return Report(2, members, key, signed, signature, metadata["time_ms"], metadata["expires_ms"], text)
+
+
+def _check_read(members: dict[str, Any]) -> None:
+    try:
+        check(members)
+    except RecordError as error:
+        raise RecordError(f"not a report: {error}") from None
+
+
+def signable(members: dict[str, Any]) -> bytes:
+    """Return the bytes that the signature of this report is about. Raises RecordError as canonical.encode."""
+    return canonical.encode({**members, "signature": {"key": members["signature"]["key"]}})
+
+
+def with_signature(signed: bytes, signature: bytes) -> bytes:
+    """Return the text of a report: its signed bytes with the 64-octet signature put in, where it sorts."""
+    return signed[:-2] + b',"signature":"' + binascii.b2a_base64(signature, newline=False) + b'"}}'
+
+
+def check(report: dict[str, Any]) -> None:
+    """Check the layout: members, types, ranges, addresses, and `to` against the flow.
+
+    Members that are not known are no fault inside contact, flowdata and metadata, where later writers may add
+    some. Raises RecordError. Not looked at: the signature itself, the times, the profile of canonical.
+    """
+    if report.get("$schema") != SCHEMA:
+        raise RecordError(f'"$schema" is not "{SCHEMA}"')
+    if report.keys() != _MEMBERS:
+        raise RecordError(f"its members are not {', '.join(sorted(_MEMBERS))}")
+    check_contact(member_object(report, "contact"))
+    flowdata = member_object(report, "flowdata")
+    data = member_object(flowdata, "data")
+    check_flow_data(data, FLOW_FIELDS)
+    check_sourcetype(flowdata)
+    metadata = member_object(report, "metadata")
+    _check_metadata(metadata)
+    _check_recipient(metadata, data)
+    _check_signature(member_object(report, "signature"))
+
+
+def check_contact(contact: dict[str, Any]) -> None:
+    """Check the contact of a report of either version. Raises RecordError."""
+    for name in ("email", "identity"):
+        value = contact.get(name)
+        if type(value) is not str or not 0 < len(value.encode("utf-8", "replace")) <= _CONTACT_OCTETS:
+            raise RecordError(f"{name} is not a text of 1 to {_CONTACT_OCTETS} octets")
+    if "@" not in contact["email"][1:-1]:
+        raise RecordError("email has no @ inside")
+
+
+def check_class(metadata: dict[str, Any]) -> None:
+    """Check the class and the info of a report of either version. Raises RecordError."""
+    if metadata.get("class") != CLASS or metadata.get("info") != INFO:
+        raise RecordError(f"class and info are not {CLASS} and {INFO}")
+
+
+def check_flow_data(data: dict[str, Any], fields: dict[str, range]) -> None:
+    """Check the addresses, and those of the fields that are there, of either version. Raises RecordError."""
+    for name in ROLES.values():
+        if address(data, name) != data[name]:
+            raise RecordError(f"{name} is not in the canonical form of addresses")
+    check_integers(data, fields)
+
+
+def check_sourcetype(flowdata: dict[str, Any]) -> None:
+    """Check the source type, if there is one, of a report of either version. Raises RecordError."""
+    if "sourcetype" not in flowdata:
+        return
+    sourcetype = member_object(flowdata, "sourcetype")
+    kind = sourcetype.get("type")
+    if type(kind) is not str or not 0 < len(kind) <= 32:
+        raise RecordError("sourcetype.type is not a text of 1 to 32 characters")
+    check_integers(sourcetype, _SOURCETYPE_FIELDS)
+
+
+def check_integers(part: dict[str, Any], fields: dict[str, range]) -> None:
+    """Check those of the fields that are there: integers within their ranges. Raises RecordError."""
+    for name, value in part.items():
+        allowed = fields.get(name)
+        if allowed is not None and (type(value) is not int or value not in allowed):
+            if type(value) is int and value > canonical.MAX_INTEGER:
+                raise RecordError(f"{name} is beyond 2^53-1, which a report cannot carry")
+            raise RecordError(f"{name} is not an integer from {allowed[0]} to {allowed[-1]}")
+
+
+def check_why(why: object) -> None:
+    """Check a list of ids of sampling rules. Raises RecordError."""
+    if not isinstance(why, list) or len(why) > _MAX_RULES:
+        raise RecordError(f"why is not a list of up to {_MAX_RULES} rule ids")
+    for rule in why:
+        if not isinstance(rule, str) or not _RULE_ID.fullmatch(rule):
+            raise RecordError("why has a rule id that is not 1 to 32 printable ASCII characters")
+
+
+def address(part: dict[str, Any], name: str) -> str:
+    """Return the address of this name in the one form that reports use: what inet_ntop(3) writes (RFC 5952).
+
+    Raises RecordError if there is none, or something else.
+    """
+    text = part.get(name)
+    if type(text) is not str:
+        raise RecordError(f"no {name}" if text is None else f"{name} is not an address")
+    family = socket.AF_INET6 if ":" in text else socket.AF_INET
+    try:
+        return socket.inet_ntop(family, socket.inet_pton(family, text))
+    except (OSError, ValueError):
+        raise RecordError(f"{name} is not an address") from None
+
+
+def member_object(part: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the member of this name, which is an object. Raises RecordError if it is not."""
+    value = part.get(name)
+    if type(value) is not dict:
+        raise RecordError(f"{name} is not an object")
+    return value
+
+
+def from_base64(text: object) -> bytes:
+    """Return the bytes of the base64 text of a signature (RFC 4648 section 4). Raises RecordError.
+
+    They are encoded again, lest characters that decoders skip, or bits that they drop, give one report two
+    texts.
+    """
+    try:
+        data = binascii.a2b_base64(text) if type(text) is str else b""
+    except ValueError:
+        data = b""
+    if not data or binascii.b2a_base64(data, newline=False).decode() != text:
+        raise RecordError("signature.signature is not base64")
+    return data
+
+
+def _check_metadata(metadata: dict[str, Any]) -> None:
+    check_class(metadata)
+    for name in _REQUIRED_METADATA:
+        if name not in metadata:
+            raise RecordError(f"no {name}")
+    check_integers(metadata, _METADATA_FIELDS)
+    if "why" in metadata:
+        check_why(metadata["why"])
+
+
+def _check_recipient(metadata: dict[str, Any], data: dict[str, Any]) -> None:
+    """Check that `to` is the end of the flow that `role` says; with neither, the report is to nobody."""
+    if "role" not in metadata and "to" not in metadata:
+        return
+    role, to = metadata.get("role"), metadata.get("to")
+    if to not in (data["saddr"], data["daddr"]):
+        raise RecordError("to is not an endpoint of the flow")
+    if role not in ("src", "dst"):
+        raise RecordError("role is not src or dst")
+    if to != data[ROLES[role]]:
+        raise RecordError(f"to is not the {ROLES[role]}, which role {role} stands for")
+
+
+def _check_signature(signature: dict[str, Any]) -> None:
+    if signature.keys() != _SIGNATURE_MEMBERS:
+        raise RecordError("signature does not have the members key and signature")
+    if type(signature["key"]) is not str:
+        raise RecordError("signature.key is not a text")
+    try:
+        PublicKey.parse(signature["key"])
+    except KeyFileError as error:
+        raise RecordError(f"signature.key: {error}") from None
+    if len(from_base64(signature["signature"])) != SIGNATURE_SIZE:
+        raise RecordError(f"signature.signature is not of {SIGNATURE_SIZE} octets")

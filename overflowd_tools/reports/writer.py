@@ -1,0 +1,181 @@
+"""How reports are made from flow records: which of their fields go in, to whom, and under which number."""
+
+import re
+import secrets
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from overflowd_tools.errors import RecordError
+from overflowd_tools.reports import canonical
+from overflowd_tools.reports.report import (
+    CLASS,
+    FLOW_FIELDS,
+    INFO,
+    ROLES,
+    SAMPLING_FIELDS,
+    SCHEMA,
+    address,
+    check_contact,
+    check_integers,
+    check_why,
+    with_signature,
+)
+from overflowd_tools.trust.keys import PublicKey
+
+MAX_SIGNED = 1000
+"""Most octets to be signed: with what the datagram form adds, at most 199, they stay within its 1200."""
+RECIPIENTS = 1 << 16
+"""How many recipients are numbered at a time, in some 15 MB."""
+
+_SOURCE = re.compile("([A-Za-z][A-Za-z_-]{0,30})([0-9]{0,3})")
+_SOURCE_NAMES = {"netflow": "Netflow", "ipfix": "IPFIX", "sflow": "sFlow", "packet": "Packet"}
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """Whom to talk to about a report. Raises RecordError for texts that no report may carry."""
+
+    email: str
+    identity: str
+
+    def __post_init__(self) -> None:
+        canonical.encode(self.members())
+        check_contact(self.members())
+
+    def members(self) -> dict[str, Any]:
+        """Return the contact as it stands in a report."""
+        return {"email": self.email, "identity": self.identity}
+
+
+class Serials:
+    """Numbers the reports to each recipient, so that it sees what got lost and learns nothing about others.
+
+    The pair of epoch and number is never given twice to one recipient. The table holds a bounded number of
+    recipients and forgets the one that has waited longest; from then on, who is not in the table starts from
+    1 under a new epoch of 48 random bits, since it may be one of those forgotten.
+    """
+
+    def __init__(self, recipients: int = RECIPIENTS) -> None:
+        self._limit = recipients
+        self._epoch = secrets.randbits(48)
+        self._last: OrderedDict[str, tuple[int, int]] = OrderedDict()
+
+    def next(self, recipient: str) -> tuple[int, int]:
+        """Return the epoch and the number, from 1, of the next report to this recipient."""
+        last = self._last.get(recipient)
+        if last is None:
+            if len(self._last) == self._limit:
+                self._last.popitem(last=False)
+                self._epoch = secrets.randbits(48)
+            last = (self._epoch, 0)
+        else:
+            self._last.move_to_end(recipient)
+        self._last[recipient] = following = (last[0], last[1] + 1)
+        return following
+
+
+class Writer:
+    """Makes the bytes to be signed from flow records, one report for each recipient."""
+
+    def __init__(self, key: PublicKey, contact: Contact, roles: Iterable[str], lifetime_ms: int) -> None:
+        """Take the key that will sign, and the ends of the flow that get a report.
+
+        roles: of "src" and "dst"; without any, there is one report, addressed to nobody.
+        """
+        self._start = b'{"$schema":"%s","contact":%s,"flowdata":' % (
+            SCHEMA.encode(),
+            canonical.encode(contact.members()),
+        )
+        self._end = b',"signature":{"key":"%s"}}' % key.text.encode()
+        self._roles = tuple(roles)
+        self._lifetime_ms = lifetime_ms
+        self._serials = Serials()
+
+    def bodies(self, flow: dict[str, Any], now_ms: int) -> list[bytes]:
+        """Return the signed bytes of each report on this flow; complete() makes reports of them.
+
+        flow: a flow record (overflowd-record(5)); what is absent there is absent in the report.
+        Raises RecordError for a flow without addresses, and for values that a report cannot carry.
+        """
+        flowdata = {"data": flow_data(flow, FLOW_FIELDS), **sourcetype(flow)}
+        data = flowdata["data"]
+        start = b'%s%s,"metadata":' % (self._start, _sorted_json(flowdata))
+        metadata = {
+            "class": CLASS,
+            "info": INFO,
+            "time_ms": now_ms,
+            "expires_ms": now_ms + self._lifetime_ms,
+            **_sampling(flow),
+        }
+        if not self._roles:
+            return [self._body(start, metadata, "")]
+        bodies = []
+        for role in self._roles:
+            metadata["role"] = role
+            metadata["to"] = recipient = data[ROLES[role]]
+            bodies.append(self._body(start, metadata, recipient))
+        return bodies
+
+    def complete(self, body: bytes, signature: bytes) -> bytes:
+        """Return the line of a report, without newline, from its signed bytes and the 64-octet signature."""
+        return with_signature(body, signature)
+
+    def _body(self, start: bytes, metadata: dict[str, Any], recipient: str) -> bytes:
+        metadata["epoch"], metadata["seq"] = self._serials.next(recipient)
+        body = start + _sorted_json(metadata) + self._end
+        if len(body) > MAX_SIGNED:
+            metadata.pop("why", None)
+            body = start + _sorted_json(metadata) + self._end
+        if len(body) > MAX_SIGNED:
+            raise RecordError(f"the report would be longer than {MAX_SIGNED} octets")
+        return body
+
+
+def flow_data(flow: dict[str, Any], fields: dict[str, range]) -> dict[str, Any]:
+    """Pick the addresses (made canonical) and the given fields, where it has them, out of a flow record.
+
+    Raises RecordError for a flow without addresses, and for a field that is not an integer within its range.
+    """
+    data = {name: flow[name] for name in fields if name in flow}
+    check_integers(data, fields)
+    for name in ROLES.values():
+        data[name] = address(flow, name)
+    return data
+
+
+def sourcetype(flow: dict[str, Any]) -> dict[str, Any]:
+    """Return the member sourcetype for the `source` of a flow, if it has one: netflow5 is Netflow, version 5.
+
+    Raises RecordError for a source that is no such name.
+    """
+    if "source" not in flow:
+        return {}
+    source = flow["source"]
+    parts = _SOURCE.fullmatch(source) if type(source) is str else None
+    if not parts:
+        raise RecordError("source is not a name such as netflow5")
+    kind, version = parts.groups()
+    if kind == "ipfix":
+        version = "10"
+    named: dict[str, Any] = {"type": _SOURCE_NAMES.get(kind, kind)}
+    if version:
+        named["version"] = int(version)
+    return {"sourcetype": named}
+
+
+def _sampling(flow: dict[str, Any]) -> dict[str, Any]:
+    """Pick what tells for how many packets one report stands, and why this flow was chosen."""
+    picked = {name: flow[name] for name in SAMPLING_FIELDS if name in flow}
+    check_integers(picked, SAMPLING_FIELDS)
+    if "why" in flow:
+        check_why(flow["why"])
+        picked["why"] = flow["why"]
+    return picked
+
+
+def _sorted_json(part: dict[str, Any]) -> bytes:
+    return orjson.dumps(part, option=orjson.OPT_SORT_KEYS)
