@@ -64,8 +64,9 @@ def _first_line(descriptor: int) -> bytes:
     try:
         while len(line) <= LENGTH_LIMIT and (octet := os.read(descriptor, 1)) not in (b"", b"\n"):
             line += octet
-    except OSError as error:
-        raise UsageError(f"--passphrase-fd {descriptor}: {error.strerror}") from None
+    except (OSError, OverflowError) as error:
+        raise UsageError(f"--passphrase-fd {descriptor}: {getattr(error, 'strerror', error)}") from None
+    line = line.rstrip(b"\r")  # as minisign does
     if not line:
         raise UsageError(f"--passphrase-fd {descriptor}: no passphrase there")
     return _checked(bytes(line))

@@ -25,7 +25,6 @@ _CLAIM = re.compile(_WITH_KEY + rb"(RW[A-Za-z0-9+/]{54})")
 _COMMENT_LIMIT = 1023  # signify(1): what follows the prefix fits 1024 octets with its NUL
 _ALGORITHM = b"Ed"
 _SIGNATURE_SIZE = 64
-_SIGNATURE_LINE_SIZE = 100
 _PRINTABLE = bytes(range(0x20, 0x7F))
 
 
@@ -45,7 +44,7 @@ def pack(public: "PublicKey", signature: bytes, message: bytes) -> bytes:
     if len(datagram) > MAX_DATAGRAM:
         datagram = _OURS + rest
     if len(datagram) > MAX_DATAGRAM:
-        raise RecordError(f"{len(datagram)} bytes, over the {MAX_DATAGRAM} of a datagram")
+        raise RecordError(f"over the {MAX_DATAGRAM} bytes of a datagram")
     return datagram
 
 
@@ -55,7 +54,7 @@ def unpack(datagram: bytes) -> tuple[str | None, bytes, bytes, bytes]:
     Nothing is verified, and the comment is no more than a claim. Raises RecordError for any other form.
     """
     if len(datagram) > MAX_DATAGRAM:
-        raise RecordError(f"{len(datagram)} bytes, over the {MAX_DATAGRAM} of a datagram")
+        raise RecordError(f"over the {MAX_DATAGRAM} bytes of a datagram")
     comment, _, rest = datagram.partition(b"\n")
     if not comment.startswith(_COMMENT) or comment == _COMMENT:
         raise RecordError("not a signed datagram: no untrusted comment at its start")
@@ -77,7 +76,7 @@ def _decoded(line: bytes) -> tuple[bytes, bytes]:
     except ValueError:
         data = b""
     # Encoded again, lest characters that decoders skip, or bits that they drop, give one signature two texts.
-    if len(line) != _SIGNATURE_LINE_SIZE or binascii.b2a_base64(data, newline=False) != line:
+    if len(data) != 10 + _SIGNATURE_SIZE or binascii.b2a_base64(data, newline=False) != line:
         raise RecordError("its second line is not the base64 of a signature")
     if not data.startswith(_ALGORITHM):
         raise RecordError("not an Ed25519 signature")

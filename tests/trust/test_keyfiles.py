@@ -162,9 +162,7 @@ def test_encrypted_key_asks(tmp_path):
 def test_public_keys_one_a_line(tmp_path):
     other = SecretKey.generate().public
     path = tmp_path / "keys"
-    path.write_text(
-        f"# ours\n{KEY.public.text}\n\nuntrusted comment: theirs\n  {other.text}\r\n#\n{other.text}"
-    )
+    path.write_text(f"# ours\n{KEY.public.text}\n\nuntrusted comment: theirs\n  {other.text}\r\n#\n{other.text}")
     assert keyfiles.read_public_keys(path) == [KEY.public, other, other]
 
 

@@ -398,10 +398,7 @@ def test_key_encrypted_by_minisign_is_read(tmp_path):
         resource.setrlimit(resource.RLIMIT_AS, (little, little))
 
     argv = ["minisign", "-G", "-p", "m.pub", "-s", "m.key"]
-    assert (
-        run(*argv, stdin=b"pass word\npass word\n", cwd=tmp_path, preexec_fn=with_little_memory).returncode
-        == 0
-    )
+    assert run(*argv, stdin=b"pass word\npass word\n", cwd=tmp_path, preexec_fn=with_little_memory).returncode == 0
     data = (tmp_path / "m.key").read_bytes()
     key = decode_secret(data, lambda: b"pass word")
     assert key.public.text == (tmp_path / "m.pub").read_text().split("\n")[1]
@@ -473,9 +470,7 @@ def test_openssl_agrees_both_ways(key, tmp_path):
 @needs_signify
 def test_the_trap_that_small_order_keys_set_for_other_tools(tmp_path):
     """Under the identity key, signify takes one signature for any message: so such a key is refused."""
-    (tmp_path / "k.pub").write_bytes(
-        b"untrusted comment: x\n%s\n" % base64.b64encode(b"Ed" + bytes(8) + IDENTITY)
-    )
+    (tmp_path / "k.pub").write_bytes(b"untrusted comment: x\n%s\n" % base64.b64encode(b"Ed" + bytes(8) + IDENTITY))
     (tmp_path / "sig").write_bytes(
         b"untrusted comment: x\n%s\n" % base64.b64encode(b"Ed" + bytes(8) + IDENTITY + bytes(32))
     )
