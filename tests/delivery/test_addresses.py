@@ -210,9 +210,7 @@ def test_what_passes_in_ipv4_is_global(packed):
         assert address.packed[3] not in (0, 255)
 
 
-@given(
-    st.binary(min_size=16, max_size=16) | st.binary(min_size=15, max_size=15).map(lambda tail: b"\x20" + tail)
-)
+@given(st.binary(min_size=16, max_size=16) | st.binary(min_size=15, max_size=15).map(lambda tail: b"\x20" + tail))
 def test_what_passes_in_ipv6_is_global_unicast(packed):
     if BUILTIN.reason(packed) is None:
         address = ipaddress.IPv6Address(packed)

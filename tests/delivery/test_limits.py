@@ -47,9 +47,7 @@ def test_a_prefix_gets_its_burst_then_one_for_each_interval():
 def test_a_prefix_that_was_silent_has_its_whole_burst_again():
     bounds = only(prefix_interval_s=3, prefix_burst=5)
     for start in (0, 15 * SECOND):
-        assert [attempt(bounds, b"\x08\x08\x08\x08", start) for _ in range(6)] == [None] * 5 + [
-            "prefix limit"
-        ]
+        assert [attempt(bounds, b"\x08\x08\x08\x08", start) for _ in range(6)] == [None] * 5 + ["prefix limit"]
     for start in (29 * SECOND, 10**6 * SECOND):  # four came back; never more than five
         sent = [attempt(bounds, b"\x08\x08\x08\x08", start) for _ in range(10)].count(None)
         assert sent == (4 if start == 29 * SECOND else 5)
@@ -109,9 +107,7 @@ def test_ipv4_and_ipv6_prefixes_are_not_mixed_up():
 )
 def test_a_rate_is_one_second_at_once_and_then_its_rate(settings, sent, reason):
     bounds = Limits(settings)
-    reasons = Counter(
-        attempt(bounds, v4(0x08080000 + step % 65536), step * SECOND // 1000) for step in range(10_000)
-    )
+    reasons = Counter(attempt(bounds, v4(0x08080000 + step % 65536), step * SECOND // 1000) for step in range(10_000))
     assert reasons == {None: sent, reason: 10_000 - sent}
 
 
@@ -269,9 +265,7 @@ def test_memory_is_bounded():
         for number in range(100_000):
             address = (number << 80).to_bytes(16, "big")
             bounds.take(address, OCTETS, number)
-            recent.add(
-                f"2a00:1450:4001:4001:4001:4001:4001:{number:x} 2a00:1450:4001::1 443 65535 17", number
-            )
+            recent.add(f"2a00:1450:4001:4001:4001:4001:4001:{number:x} 2a00:1450:4001::1 443 65535 17", number)
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -1,0 +1,286 @@
+"""of-send: deliver reports to the ends of the flows they are about, or all of them to one collector."""
+
+import argparse
+import math
+import select
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from overflowd_tools import command
+from overflowd_tools.delivery import addresses, limits, udp
+from overflowd_tools.errors import RecordError
+
+if TYPE_CHECKING:
+    from overflowd_tools.reports.report import Report
+
+PORT = 65535
+
+_FLOW = ("saddr", "daddr", "sport", "dport", "protocol")
+_LONGEST_WAIT = 3600 * limits.SECOND
+
+
+def options() -> command.Parser:
+    """Return the parser of of-send."""
+    parser = command.parser("of-send", "Deliver reports by UDP to the ends of the flows they are about.")
+    add = partial(_add, parser)
+    parser.add_argument("-n", "--dry-run", action="store_true", help="send nothing; write the delivery log")
+    add("--port", "PORT", _port, "UDP port of the recipients (%(default)s)", default=PORT)
+    add("--source-port", "PORT", _port, f"UDP port to send from ({PORT}, or any if that is in use)")
+    add("--to", "URL", str, "send all reports to one collector, udp://HOST:PORT")
+    add("--allow", "NET", _prefix, "send into NET, too", action="append", default=[])
+    add("--deny", "FILE", str, "do not send to the prefixes in FILE", action="append", default=[])
+    add = partial(_add, parser.add_argument_group("limits (inf: none)"))
+    add("--prefix-interval", "SECONDS", _seconds, "between datagrams to a /24 or /48 (%(default)g)", default=3.0)
+    add("--prefix-burst", "DATAGRAMS", _count, "at once to a /24 or /48 (%(default)g)", default=5)
+    add("--network-rate", "PER-SECOND", _rate, "datagrams to a /16 or /32 (%(default)g)", default=5.0)
+    add("--rate", "PER-SECOND", _rate, "datagrams in all (100; with --to: inf)")
+    add("--bitrate", "BITS-PER-SECOND", _rate, "in all (1000000; with --to: inf)")
+    add("--repeat-after", "SECONDS", _seconds, "until a flow is reported again (%(default)g)", default=300.0)
+    return parser
+
+
+def _add(
+    group: "argparse._ActionsContainer",
+    name: str,
+    metavar: str,
+    kind: Callable[[str], Any],
+    text: str,
+    *,
+    action: Any = command.Once,
+    default: Any = None,
+) -> None:
+    group.add_argument(name, metavar=metavar, type=kind, help=text, action=action, default=default)
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and len(text) <= 5 and 0 < int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1 to 65535")
+    return int(text)
+
+
+def _prefix(text: str) -> addresses.Prefix:
+    try:
+        return addresses.parse_prefix(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _seconds(text: str) -> float:
+    return _number(text, 0, 1e9)
+
+
+def _rate(text: str) -> float:
+    return _number(text, 1e-6, math.inf)
+
+
+def _count(text: str) -> int:
+    count = _number(text, 1, 1e9)
+    if not count.is_integer():
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer")
+    return int(count)
+
+
+def _number(text: str, least: float, most: float) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not least <= number <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least:g} to {most:g}")
+    return number
+
+
+def run(context: command.Context) -> None:
+    """Deliver the reports of the inputs."""
+    args = context.args
+    route = _ToCollector(context) if args.to else _ToEnds(args)
+    if args.dry_run:
+        _deliver(context, _Delivery(context, route, None))
+        return
+    source_port = PORT if args.source_port is None else args.source_port
+    with udp.Sender(source_port, insist=args.source_port is not None) as sender:
+        _deliver(context, _Delivery(context, route, sender))
+    context.counts["unreachable"] = sender.unreachable
+    if args.to and sender.unreachable:
+        context.status = max(context.status, 1)
+        context.say(f"{args.to}: nobody took {sender.unreachable} datagrams")
+
+
+def _deliver(context: command.Context, delivery: "_Delivery") -> None:
+    from overflowd_tools.reports import canonical, original, report
+
+    for source in context.inputs():
+        for number, line in source.lines():
+            if context.stop:
+                break
+            try:
+                members = canonical.loads(line)
+                if report.is_report(members):
+                    canonical.check_unique(members, line)
+                    delivery.deliver(report.from_members(members))
+                elif original.is_original(members):
+                    delivery.refuse("version 1")
+                elif "type" in members or "$schema" in members:  # a flow, a sealed report
+                    delivery.pass_over()
+                else:
+                    raise RecordError("not a report")
+            except RecordError as error:
+                reason = str(error)
+                context.reject(source.name, f"line {number}", reason, reason.partition(":")[0])
+    delivery.summarize()
+
+
+class _ToEnds:
+    """Every report goes to the end of the flow that it names, if that end may be sent to."""
+
+    via = "udp"
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._port = args.port
+        self._deny = addresses.DenyTable(args.allow, _listed(args.deny))
+        self._limits = limits.Limits(_settings(args, rate=100.0, bitrate=1e6))
+        self._recent = limits.Recent(args.repeat_after)
+
+    def admit(self, report: "Report", payload: bytes) -> udp.Peer | str:
+        """Return where this report goes, or why it does not go."""
+        metadata = report.members["metadata"]
+        if "to" not in metadata:
+            return "no recipient"
+        address = addresses.pack_address(metadata["to"])
+        if address is None:
+            return "not an address"
+        if reason := self._deny.reason(address):
+            return reason
+        now = time.monotonic_ns()
+        data = report.members["flowdata"]["data"]
+        flow = " ".join(map(str, (metadata["role"], *map(data.get, _FLOW))))
+        if self._recent.has(flow, now):
+            return "repeated"
+        if reason := self._limits.refusal(address, now):
+            return reason
+        peer = udp.recipient(address, self._port)
+        self._limits.take(address, peer.octets(payload), now)
+        self._recent.add(flow, now)
+        return peer
+
+
+class _ToCollector:
+    """Every report goes to the address that the operator named; a limit makes it wait, and refuses none."""
+
+    def __init__(self, context: command.Context) -> None:
+        args = context.args
+        self.via = args.to
+        self._context = context
+        self._peer = udp.collector(args.to)
+        self._limits = limits.Limits(_settings(args, rate=math.inf, bitrate=math.inf))
+
+    def admit(self, _: "Report", payload: bytes) -> udp.Peer | str:
+        """Return the collector, once it may have the next report."""
+        if not self._context.args.dry_run:
+            while wait := self._limits.wait_total(time.monotonic_ns()):
+                self._context.output.flush()
+                select.select([self._context.stop], [], [], min(wait, _LONGEST_WAIT) / limits.SECOND)
+                if self._context.stop:
+                    return "interrupted"
+            self._limits.take_total(self._peer.octets(payload), time.monotonic_ns())
+        return self._peer
+
+
+def _settings(args: argparse.Namespace, *, rate: float, bitrate: float) -> limits.Settings:
+    return limits.Settings(
+        prefix_interval_s=args.prefix_interval,
+        prefix_burst=args.prefix_burst,
+        network_rate=args.network_rate,
+        rate=args.rate or rate,
+        bitrate=args.bitrate or bitrate,
+    )
+
+
+def _listed(paths: Sequence[str]) -> Iterator[addresses.Prefix]:
+    for path in paths:
+        with open(path, "rb") as lines:
+            yield from addresses.read_prefixes(lines, path)
+
+
+class _Delivery:
+    """Sends or refuses one report after the other; counts and logs what became of each."""
+
+    def __init__(self, context: command.Context, route: _ToEnds | _ToCollector, sender: udp.Sender | None) -> None:
+        """Begin. sender: none in a dry run."""
+        import orjson
+
+        from overflowd_tools.reports import envelope
+
+        self._context = context
+        self._route = route
+        self._sender = sender
+        self._pack = envelope.pack
+        self._dumps = orjson.dumps
+        self._logs = context.args.verbose or context.args.dry_run
+        self._done = "sent" if sender else "send"
+        self._refusals: Counter[str] = Counter()
+        context.counts.update({self._done: 0, "refused": 0, "other_lines": 0})
+
+    def deliver(self, report: "Report") -> None:
+        """Send a report, unless there is a reason not to."""
+        self._settle(report.members["metadata"].get("to"), self._attempt(report))
+
+    def refuse(self, reason: str) -> None:
+        """Refuse a report that names no recipient at all."""
+        self._settle(None, reason)
+
+    def pass_over(self) -> None:
+        """Count a line that is no report; nothing comes after this command that could take it."""
+        self._context.counts["other_lines"] += 1
+
+    def summarize(self) -> None:
+        """Say what was not sent, and why; the exit status says that there was something."""
+        counts = self._context.counts
+        if self._refusals:
+            reasons = ", ".join(f"{number} {reason}" for reason, number in self._refusals.most_common())
+            self._undelivered(f"{counts['refused']} reports not sent: {reasons}")
+        elif counts["other_lines"] and not counts[self._done]:
+            self._undelivered(f"no report in {counts['not_a_report']} lines: of-sign makes reports")
+
+    def _undelivered(self, message: str) -> None:
+        self._context.status = max(self._context.status, 1)
+        self._context.say(message)
+
+    def _attempt(self, report: "Report") -> str | None:
+        """Send a report. Returns None, or the reason why it was not sent."""
+        try:
+            report.check_time(time.time_ns() // 1_000_000)
+        except RecordError as error:
+            return str(error).partition(":")[0]
+        try:
+            payload = self._pack(report.key, report.signature, report.signed)
+        except RecordError:
+            return "size"
+        peer = self._route.admit(report, payload)
+        if isinstance(peer, str):
+            return peer
+        return self._sender.send(peer, payload) if self._sender else None
+
+    def _settle(self, to: str | None, reason: str | None) -> None:
+        decision = "refused" if reason else self._done
+        self._context.counts[decision] += 1
+        if reason:
+            self._refusals[reason] += 1
+            self._context.counts[f"refused_{reason.replace(' ', '_')}"] = self._refusals[reason]
+        if self._logs:
+            line = {"to": to, "via": self._route.via, "decision": decision, "reason": reason}
+            present = {name: value for name, value in line.items() if value is not None}
+            self._context.output.write(self._dumps(present) + b"\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run of-send and return its exit status."""
+    return command.run(options(), run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
