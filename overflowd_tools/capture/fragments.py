@@ -8,7 +8,6 @@ differ) it is the one choice with which nobody can make us see another payload t
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 _MAX_PAYLOAD: Final = 65_535
@@ -33,14 +32,18 @@ class Fragment(NamedTuple):
     header_length: int
 
 
-@dataclass(slots=True)
 class _Datagram:
-    started_ns: int
-    offsets: list[int] = field(default_factory=list)  # sorted, as `pieces` is
-    pieces: list[Fragment] = field(default_factory=list)
-    length: int | None = None  # known once the last piece came
-    held: int = 0  # octets of payload
-    spoiled: bool = False  # given up and counted; stays to swallow the rest of its pieces
+    """Pieces that wait for others; not a dataclass, for the time that importing those takes."""
+
+    __slots__ = ("held", "length", "offsets", "pieces", "spoiled", "started_ns")
+
+    def __init__(self, started_ns: int) -> None:
+        self.started_ns = started_ns
+        self.offsets: list[int] = []  # sorted, as `pieces` is
+        self.pieces: list[Fragment] = []
+        self.length: int | None = None  # known once the last piece came
+        self.held = 0  # octets of payload
+        self.spoiled = False  # given up and counted; stays to swallow the rest of its pieces
 
 
 class Fragments:
@@ -50,9 +53,7 @@ class Fragments:
     out by the limits, overlapping, beyond 65,535 octets, misshapen, or cut by the snapshot length.
     """
 
-    def __init__(
-        self, max_bytes: int = 4 << 20, max_datagrams: int = 256, timeout_ns: int = 30_000_000_000
-    ) -> None:
+    def __init__(self, max_bytes: int = 4 << 20, max_datagrams: int = 256, timeout_ns: int = 30_000_000_000) -> None:
         self.lost = 0
         self.held_bytes = 0
         self._max_bytes = max_bytes

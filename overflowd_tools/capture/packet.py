@@ -1,8 +1,9 @@
 """What a capture is made of, and the buffering that both capture formats share."""
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple, TypeAlias
 
-from ..errors import DecodeError
+from overflowd_tools.errors import DecodeError
 
 # The longest packet that a capture may hold: MAXIMUM_SNAPLEN of libpcap. (It allows more for USB and D-Bus,
 # which carry no IP.) A greater length is damage or an attack on the reader's memory.
@@ -65,7 +66,7 @@ def over_limit(captured: int) -> str:
     return f"the captured length {captured} is over the limit of {MAX_CAPTURED} bytes"
 
 
-class PacketReader:
+class PacketReader(ABC):
     """Turns a stream of bytes, cut anywhere, into items: what became whole, and what was wrong, in order.
 
     A format says in `_parse` how to read and in `_parse_cut` what to make of a rest at the end. `finished`
@@ -107,13 +108,13 @@ class PacketReader:
         self._pending = bytearray()
         return items
 
+    @abstractmethod
     def _parse(self, data: bytes, items: list[Item]) -> int:
         """Append the items of `data`, set `_need` to what the next one takes, return the octets used up."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _parse_cut(self, data: bytes, items: list[Item]) -> None:
         """Append the items of the octets that are left over at the end of the capture."""
-        raise NotImplementedError
 
     def _complain(self, reason: str) -> DecodeError:
         """Return the error of the packet or place after the last one that was read."""

@@ -6,8 +6,16 @@ Layout as in draft-ietf-opsawg-pcap; limits as in libpcap.
 import struct
 from typing import Final, Literal
 
-from ..errors import DecodeError
-from .packet import MAX_CAPTURED, Item, Packet, PacketReader, cut_by_end, cut_by_snapshot, over_limit
+from overflowd_tools.capture.packet import (
+    MAX_CAPTURED,
+    Item,
+    Packet,
+    PacketReader,
+    cut_by_end,
+    cut_by_snapshot,
+    over_limit,
+)
+from overflowd_tools.errors import DecodeError
 
 _FILE_HEADER: Final = "IHHiIII"  # magic, version (2), time zone, accuracy, snapshot length, link type
 _FILE_HEADER_LENGTH: Final = 24
@@ -83,13 +91,9 @@ class PcapReader(PacketReader):
 
     def _parse_cut(self, data: bytes, items: list[Item]) -> None:
         if self._record is None:
-            items.append(
-                DecodeError(f"the file ends inside its header: {len(data)} of {_FILE_HEADER_LENGTH} bytes")
-            )
+            items.append(DecodeError(f"the file ends inside its header: {len(data)} of {_FILE_HEADER_LENGTH} bytes"))
         elif 0 < len(data) < self._record.size:
-            items.append(
-                self._complain(f"the file ends inside its header: {len(data)} of {self._record.size} bytes")
-            )
+            items.append(self._complain(f"the file ends inside its header: {len(data)} of {self._record.size} bytes"))
         elif data:
             seconds, fraction, captured, original = self._record.unpack_from(data)
             kept = data[self._record.size :]

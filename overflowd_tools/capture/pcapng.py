@@ -7,8 +7,16 @@ length and ends with that length again. Blocks of no use here are passed over wi
 import struct
 from typing import Final, NamedTuple
 
-from ..errors import DecodeError
-from .packet import MAX_CAPTURED, Item, Packet, PacketReader, cut_by_end, cut_by_snapshot, over_limit
+from overflowd_tools.capture.packet import (
+    MAX_CAPTURED,
+    Item,
+    Packet,
+    PacketReader,
+    cut_by_end,
+    cut_by_snapshot,
+    over_limit,
+)
+from overflowd_tools.errors import DecodeError
 
 SECTION_HEADER: Final = b"\x0a\x0d\x0d\x0a"  # reads the same in either byte order
 _SECTION: Final = 0x0A0D0D0A
@@ -80,7 +88,7 @@ class PcapngReader(PacketReader):
 
     def _parse(self, data: bytes, items: list[Item]) -> int:
         offset = 0
-        while not self.finished:
+        while True:
             try:
                 consumed = self._parse_block(data, offset, items)
             except DecodeError as error:

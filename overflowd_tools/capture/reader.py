@@ -1,9 +1,9 @@
 """The reader of captures of either format, told apart by their first four octets."""
 
-from ..errors import DecodeError
-from .packet import Item, PacketReader
-from .pcap import MAGICS, PcapReader
-from .pcapng import SECTION_HEADER, PcapngReader
+from overflowd_tools.capture.packet import Item, PacketReader
+from overflowd_tools.capture.pcap import MAGICS, PcapReader
+from overflowd_tools.capture.pcapng import SECTION_HEADER, PcapngReader
+from overflowd_tools.errors import DecodeError
 
 
 class CaptureReader:
