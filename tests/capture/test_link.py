@@ -342,6 +342,15 @@ def test_fragments_expire_in_capture_time():
     assert fragments.lost == 1
 
 
+@pytest.mark.parametrize("fragment", [0x2000, 1, 0x2001])
+def test_a_fragment_that_looks_like_a_whole_datagram_waits(fragment):
+    fragments = Fragments()
+    frame = build.ethernet(build.ipv4(build.udp(bytes(16)), fragment=fragment))
+    assert dissect(packet(frame), fragments) is None
+    fragments.close()
+    assert fragments.lost == 1
+
+
 def test_reserved_and_dont_fragment_bits_make_no_fragment():
     for bits in (0x4000, 0x8000, 0xC000):
         assert look(build.ethernet(build.ipv4(build.udp(), tos=0xB8, fragment=bits))) == expected4()
