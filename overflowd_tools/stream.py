@@ -86,6 +86,13 @@ class Output:
         if self._size >= WRITE_SIZE:
             self.flush()
 
+    def write_all(self, pieces: list[bytes]) -> None:
+        """Write many short pieces, as write does one."""
+        self._pieces += pieces
+        self._size += sum(map(len, pieces))
+        if self._size >= WRITE_SIZE:
+            self.flush()
+
     def flush(self) -> None:
         """Write out what is held. Raises OutputError or OutputClosed, and gives up what was not written."""
         if not self._size:

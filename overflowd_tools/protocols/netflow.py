@@ -1,0 +1,140 @@
+"""NetFlow 1, 5 and 7: a header and records of one fixed layout.
+
+Source: Cisco, "NetFlow Export Datagram Format" (versions 1, 5 and 7). All integers are in network byte order.
+"""
+
+import struct
+
+from overflowd_tools.errors import DecodeError
+from overflowd_tools.protocols.templates import Field, FlowBatch, Kind, Template
+
+_ADDRESSES_AND_COUNTERS = (
+    Field("saddr", 4, Kind.IPV4),
+    Field("daddr", 4, Kind.IPV4),
+    Field("nexthop", 4, Kind.IPV4),
+    Field("in_if", 2),
+    Field("out_if", 2),
+    Field("pcount", 4),
+    Field("bcount", 4),
+    Field("stime", 4, Kind.UPTIME),
+    Field("etime", 4, Kind.UPTIME),
+    Field("sport", 2),
+    Field("dport", 2),
+)
+
+_ROUTING = (Field("src_as", 2), Field("dst_as", 2), Field("src_mask", 1), Field("dst_mask", 1))
+
+_NETFLOW1 = (
+    *_ADDRESSES_AND_COUNTERS,
+    Field("", 2, Kind.PADDING),
+    Field("protocol", 1),
+    Field("tos", 1),
+    Field("flags", 1),
+)
+
+NETFLOW1 = Template((*_NETFLOW1, Field("", 7, Kind.PADDING)))
+NETFLOW1_LONG = Template((*_NETFLOW1, Field("", 11, Kind.PADDING)))
+
+NETFLOW5 = Template(
+    (
+        *_ADDRESSES_AND_COUNTERS,
+        Field("", 1, Kind.PADDING),
+        Field("flags", 1),
+        Field("protocol", 1),
+        Field("tos", 1),
+        *_ROUTING,
+        Field("", 2, Kind.PADDING),
+    )
+)
+
+NETFLOW7 = Template(
+    (
+        *_ADDRESSES_AND_COUNTERS,
+        Field("v7_flags", 1),
+        Field("flags", 1),
+        Field("protocol", 1),
+        Field("tos", 1),
+        *_ROUTING,
+        Field("v7_flags2", 2),
+        Field("router_sc", 4, Kind.IPV4),
+    )
+)
+
+_HEADER1 = struct.Struct("!HHIII")
+_HEADER5 = struct.Struct("!HHIIIIBBH")
+_HEADER7 = struct.Struct("!HHIIII4x")
+
+_YEAR_1990 = 631_152_000
+_YEAR_2100 = 4_102_444_800
+
+
+def decode_netflow1(datagram: bytes, missing: int = 0) -> FlowBatch | None:
+    """Decode NetFlow 1; its records have 48 octets, or 52 from exporters that follow the printed format.
+
+    Arguments and result as for decode_netflow5. A count that does not fit the length is no NetFlow 1 at all: too much
+    else begins with these two octets (STUN, TFTP), and the header has nothing more to tell them apart by.
+    """
+    if len(datagram) < _HEADER1.size:
+        return None
+    _, count, uptime, seconds, nanoseconds = _HEADER1.unpack_from(datagram)
+    length = len(datagram) + missing
+    for template in (NETFLOW1, NETFLOW1_LONG):
+        if length == _HEADER1.size + count * template.length:
+            records = _whole_records(datagram, _HEADER1.size, template, count)
+            export_ms = _unix_ms(seconds, nanoseconds)
+            return FlowBatch("netflow1", template, records, 0, export_ms, uptime, 1, {}, count)
+    return None
+
+
+def decode_netflow5(datagram: bytes, missing: int = 0) -> FlowBatch | None:
+    """Decode NetFlow 5. The domain is engine_type << 8 | engine_id.
+
+    missing: octets of the datagram that the capture lacks at its end. Returns None for a datagram of another protocol;
+    raises DecodeError for one that is cut inside the header.
+    """
+    if len(datagram) < _HEADER5.size:
+        raise DecodeError(f"NetFlow 5 header cut short: {len(datagram)} of {_HEADER5.size} octets")
+    _, count, uptime, seconds, nanoseconds, sequence, engine_type, engine_id, sampling = _HEADER5.unpack_from(datagram)
+    length = len(datagram) + missing
+    if length != 24 + 48 * count and not _credible_time(seconds, nanoseconds):
+        return None
+    return FlowBatch(
+        "netflow5",
+        NETFLOW5,
+        _whole_records(datagram, 24, NETFLOW5, count),
+        engine_type << 8 | engine_id,
+        _unix_ms(seconds, nanoseconds),
+        uptime,
+        sampling & 0x3FFF or 1,  # the two bits above the interval are the sampling mode
+        {"seq": sequence, "engine_type": engine_type, "engine_id": engine_id},
+        count,
+    )
+
+
+def decode_netflow7(datagram: bytes, missing: int = 0) -> FlowBatch | None:
+    """Decode NetFlow 7 (Catalyst switches). Arguments and result as for decode_netflow5."""
+    if len(datagram) < _HEADER7.size:
+        raise DecodeError(f"NetFlow 7 header cut short: {len(datagram)} of {_HEADER7.size} octets")
+    _, count, uptime, seconds, nanoseconds, sequence = _HEADER7.unpack_from(datagram)
+    length = len(datagram) + missing
+    if length != 24 + 52 * count and not _credible_time(seconds, nanoseconds):
+        return None
+    records = _whole_records(datagram, 24, NETFLOW7, count)
+    export_ms = _unix_ms(seconds, nanoseconds)
+    return FlowBatch("netflow7", NETFLOW7, records, 0, export_ms, uptime, 1, {"seq": sequence}, count)
+
+
+def _whole_records(datagram: bytes, offset: int, template: Template, count: int) -> bytes:
+    """Return as many whole records as the header announces and the datagram holds."""
+    fitting = (len(datagram) - offset) // template.length
+    return datagram[offset : offset + min(count, fitting) * template.length]
+
+
+def _credible_time(seconds: int, nanoseconds: int) -> bool:
+    """Tell an exporter whose count lies from another protocol that begins alike (TFTP, DNS)."""
+    return _YEAR_1990 <= seconds < _YEAR_2100 and nanoseconds < 1_000_000_000
+
+
+def _unix_ms(seconds: int, nanoseconds: int) -> int:
+    """Return Unix milliseconds; an exporter that leaves garbage in the nanoseconds is taken at its seconds."""
+    return seconds * 1000 + (nanoseconds // 1_000_000 if nanoseconds < 1_000_000_000 else 0)

@@ -1,0 +1,57 @@
+"""How the octets of a flow record are laid out, and what a datagram's worth of such records is.
+
+NetFlow 1, 5 and 7 have one layout for ever; it is written down in the terms that NetFlow 9 exporters announce theirs in.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from typing import NamedTuple
+
+
+class Kind(Enum):
+    """What the octets of a field mean; the value says how a JSON line shows them."""
+
+    UNSIGNED = "an integer in network byte order"
+    IPV4 = "an IPv4 address, as text"
+    UPTIME = "milliseconds of the exporter's sysUptime, as an integer"
+    PADDING = "not shown"
+
+
+class Field(NamedTuple):
+    """One field of a template: its name in a flow line, its length in octets, its kind."""
+
+    name: str
+    length: int
+    kind: Kind = Kind.UNSIGNED
+
+
+@dataclass(frozen=True, eq=False)
+class Template:
+    """A record layout: the fields in wire order, without gaps. Templates are compared by identity."""
+
+    fields: tuple[Field, ...]
+
+    @cached_property
+    def length(self) -> int:
+        """Octets of one record."""
+        return sum(field.length for field in self.fields)
+
+
+class FlowBatch(NamedTuple):
+    """The flows of one export datagram that share a template, and what its header says about them.
+
+    records: the whole records, one after the other. export_ms: the exporter's clock, Unix milliseconds. uptime_ms: its
+    sysUptime at that moment. sampling_rate: 1 for every packet. envelope: the rest of the header, by name of the line's
+    field. announced: the number of records that the header promises.
+    """
+
+    source: str
+    template: Template
+    records: bytes
+    domain: int
+    export_ms: int
+    uptime_ms: int
+    sampling_rate: int
+    envelope: dict[str, int]
+    announced: int

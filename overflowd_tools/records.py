@@ -1,0 +1,215 @@
+"""The lines of the pipe (overflowd-record(5)): building flow lines, reading any line.
+
+A flow line begins {"type":"flow","pcount":N so that of-sample finds the packet count without parsing the line.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from itertools import groupby
+from struct import Struct
+from typing import Any
+
+from overflowd_tools.errors import RecordError
+from overflowd_tools.protocols.templates import Field, FlowBatch, Kind, Template
+
+FLOW_PREFIX = b'{"type":"flow","pcount":'
+
+Renderer = Callable[[bytes, bytes, int, int], list[bytes]]
+
+_CORE = ("flags", "protocol", "tos")
+_MOVING = ("saddr", "daddr", "pcount", "bcount", "stime", "etime", "sport", "dport")
+_ABSOLUTE = {"stime": "start_ms", "etime": "end_ms"}
+_CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
+_OCTETS = [b"%d" % octet for octet in range(256)]
+_FRAGMENTS_KEPT = 4096
+
+
+def flow_line(fields: dict[str, Any]) -> bytes:
+    """Return the line of one flow, given by name of field with type and pcount first."""
+    import orjson
+
+    return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def parse_line(line: bytes) -> dict[str, Any]:
+    """Return the JSON object of a line. Raises RecordError for anything else."""
+    import orjson
+
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise RecordError(f"not JSON: {error}") from None
+    if not isinstance(record, dict):
+        raise RecordError("not a JSON object")
+    return record
+
+
+class FlowWriter:
+    """Writes batches of flows as lines, by one generated function a template."""
+
+    def __init__(self, *, envelope: bool = False) -> None:
+        """Show with the envelope also what the header of the datagram said, and where and when it arrived."""
+        self._envelope = envelope
+        self._renderers: dict[Template, Renderer] = {}
+
+    def lines(self, batch: FlowBatch, exporter: bytes, exporter_port: int, received_ns: int) -> list[bytes]:
+        """Return one line for each flow of the batch.
+
+        exporter (4 or 16 octets), exporter_port: where the datagram came from. received_ns: when, Unix time.
+        """
+        renderer = self._renderers.get(batch.template)
+        if renderer is None:
+            renderer = self._renderers[batch.template] = compile_template(batch.template)
+        head = b',"source":"%s","exporter":"%s","domain":%d,"export_ms":%d' % (
+            batch.source.encode(),
+            address_text(exporter),
+            batch.domain,
+            batch.export_ms,
+        )
+        if batch.sampling_rate != 1:
+            head += b',"sampling_rate":%d' % batch.sampling_rate
+        if self._envelope:
+            head += b',"exporter_port":%d,"recv_ms":%d' % (exporter_port, received_ns // 1_000_000)
+            head += b',"uptime_ms":%d' % batch.uptime_ms
+            head += b"".join(_member(name) % value for name, value in batch.envelope.items())
+        return renderer(head, batch.records, batch.export_ms, batch.uptime_ms)
+
+
+@lru_cache(maxsize=_FRAGMENTS_KEPT)
+def address_text(address: bytes) -> bytes:
+    """Return the canonical text of an address of 4 or 16 octets."""
+    if len(address) == 4:
+        return b"%d.%d.%d.%d" % tuple(address)
+    from socket import AF_INET6, inet_ntop
+
+    return inet_ntop(AF_INET6, address).encode()
+
+
+def compile_template(template: Template) -> Renderer:
+    """Generate the function (head, records, export_ms, uptime_ms) -> lines for one layout.
+
+    Counters, times, ports and addresses are formatted for every flow. What else stands side by side in a record takes
+    few different values and is looked up, already rendered, by its octets. Absolute times are the export time less a
+    signed 32-bit difference: First and Last may lie a little after sysUptime, and sysUptime wraps after 49.7 days.
+    """
+    plan = _Plan(template.length)
+    for section, fields in groupby(template.fields, _section):
+        plan.add(section, list(fields))
+    return plan.compile()
+
+
+def _section(field: Field) -> str:
+    """Return what a field shares with neighbours that are rendered in one piece with it."""
+    if field.name in _MOVING:
+        return field.name
+    return "core" if field.name in _CORE else "padding" if field.kind is Kind.PADDING else "rest"
+
+
+class _Plan:
+    """The source of a renderer in the making: what to unpack, and the pieces of the line in their order."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self._offset = 0
+        self._codes = "!"
+        self._variables: list[str] = []
+        self._names: dict[str, Any] = {"OCTETS": _OCTETS}
+        self._flow: list[tuple[bytes, str]] = []
+        self._core: list[tuple[bytes, str]] = []
+        self._times: list[tuple[bytes, str]] = []
+        self._rest: list[tuple[bytes, str]] = []
+        self._uptime_offsets: list[int] = []
+        self._pcount = ""
+
+    def add(self, section: str, fields: list[Field]) -> None:
+        """Add a run of fields of one section."""
+        length = sum(field.length for field in fields)
+        if section == "padding":
+            self._codes += f"{length}x"
+        elif section in ("core", "rest"):
+            table = f"T{len(self._names)}"
+            self._names[table] = _Fragments(fields)
+            target = self._core if section == "core" else self._rest
+            target.append((b"%s", f"{table}[{self._unpack(f'{length}s')}]"))
+        else:
+            for field in fields:
+                self._add_moving(field)
+        self._offset += length
+
+    def _add_moving(self, field: Field) -> None:
+        if field.kind is Kind.IPV4:
+            octets = ", ".join(f"OCTETS[{self._unpack('B')}]" for _ in range(4))
+            self._flow.append((_member(field.name, b'"%s.%s.%s.%s"'), octets))
+            return
+        variable = self._unpack(_CODES[field.length])
+        if field.name == "pcount":
+            self._pcount = variable
+            return
+        self._flow.append((_member(field.name), variable))
+        if field.kind is Kind.UPTIME:
+            self._uptime_offsets.append(self._offset)
+            self._times.append((_member(_ABSOLUTE[field.name]), variable))
+
+    def _unpack(self, code: str) -> str:
+        self._codes += code
+        self._variables.append(f"v{len(self._variables)}")
+        return self._variables[-1]
+
+    def compile(self) -> Renderer:
+        """Return the renderer of all that was added."""
+        pieces = [*self._flow, *self._core, *self._times, *self._rest]
+        form = FLOW_PREFIX + b"%d%s" + b"".join(form for form, _ in pieces) + b"}\n"
+        near = " and ".join(f"max(records[{at}::{self._length}]) < 128" for at in self._uptime_offsets)
+        source = f"""
+def render(head, records, export_ms, uptime_ms):
+    if uptime_ms < 0x80000000 and records and {near}:
+        base = export_ms - uptime_ms
+        return [{self._line("base + {}")}]
+    base = export_ms - 0x80000000
+    shift = 0x80000000 - uptime_ms
+    return [{self._line("base + (({} + shift) & 0xFFFFFFFF)")}]
+"""
+        names = {**self._names, "FORM": form, "unpack": Struct(self._codes).iter_unpack}
+        exec(source, names)  # noqa: S102 - made of our own field tables alone
+        renderer: Renderer = names["render"]
+        return renderer
+
+    def _line(self, absolute: str) -> str:
+        values = [value for _, value in (*self._flow, *self._core)]
+        values += [absolute.format(value) for _, value in self._times]
+        values += [value for _, value in self._rest]
+        return f"FORM % ({self._pcount}, head, {', '.join(values)}) for {', '.join(self._variables)} in unpack(records)"
+
+
+class _Fragments(dict[bytes, bytes]):
+    """The octets of some neighbouring fields -> their part of the line; emptied when it has grown too large."""
+
+    def __init__(self, fields: list[Field]) -> None:
+        super().__init__()
+        self._unpack = Struct("!" + "".join(map(_code, fields))).unpack
+        self._shown = [field for field in fields if field.kind is not Kind.PADDING]
+
+    def __missing__(self, octets: bytes) -> bytes:
+        if len(self) >= _FRAGMENTS_KEPT:
+            self.clear()
+        text = self[octets] = b"".join(self._members(octets))
+        return text
+
+    def _members(self, octets: bytes) -> Iterator[bytes]:
+        for field, value in zip(self._shown, self._unpack(octets), strict=True):
+            if field.kind is Kind.IPV4:
+                yield _member(field.name, b'"%s"') % address_text(value)
+            else:
+                yield _member(field.name) % value
+
+
+def _code(field: Field) -> str:
+    """Return the code of the struct module for a field."""
+    if field.kind is Kind.PADDING:
+        return f"{field.length}x"
+    return "4s" if field.kind is Kind.IPV4 else _CODES[field.length]
+
+
+def _member(name: str, form: bytes = b"%d") -> bytes:
+    """Return one member of a JSON object after its first, as a format."""
+    return b',"%s":' % name.encode() + form
