@@ -111,26 +111,22 @@ def run(context: command.Context) -> None:
 
 
 def _deliver(context: command.Context, delivery: "_Delivery") -> None:
-    from overflowd_tools.reports import canonical, original, report
+    from overflowd_tools.reports.reader import read_line
 
     for source in context.inputs():
         for number, line in source.lines():
             if context.stop:
                 break
             try:
-                members = canonical.loads(line)
-                if report.is_report(members):
-                    canonical.check_unique(members, line)
-                    delivery.deliver(report.from_members(members))
-                elif original.is_original(members):
-                    delivery.refuse("version 1")
-                elif "type" in members or "$schema" in members:  # a flow, a sealed report
-                    delivery.pass_over()
-                else:
-                    raise RecordError("not a report")
+                report = read_line(line)
             except RecordError as error:
                 reason = str(error)
                 context.reject(source.name, f"line {number}", reason, reason.partition(":")[0])
+                continue
+            if report is None:
+                delivery.pass_over()
+            else:
+                delivery.deliver(report)
     delivery.summarize()
 
 
@@ -229,10 +225,6 @@ class _Delivery:
         """Send a report, unless there is a reason not to."""
         self._settle(report.members["metadata"].get("to"), self._attempt(report))
 
-    def refuse(self, reason: str) -> None:
-        """Refuse a report that names no recipient at all."""
-        self._settle(None, reason)
-
     def pass_over(self) -> None:
         """Count a line that is no report; nothing comes after this command that could take it."""
         self._context.counts["other_lines"] += 1
@@ -244,7 +236,7 @@ class _Delivery:
             reasons = ", ".join(f"{number} {reason}" for reason, number in self._refusals.most_common())
             self._undelivered(f"{counts['refused']} reports not sent: {reasons}")
         elif counts["other_lines"] and not counts[self._done]:
-            self._undelivered(f"no report in {counts['not_a_report']} lines: of-sign makes reports")
+            self._undelivered(f"no report in {counts['other_lines']} lines: of-sign makes reports")
 
     def _undelivered(self, message: str) -> None:
         self._context.status = max(self._context.status, 1)
@@ -252,6 +244,8 @@ class _Delivery:
 
     def _attempt(self, report: "Report") -> str | None:
         """Send a report. Returns None, or the reason why it was not sent."""
+        if report.version != 2:
+            return f"version {report.version}"
         try:
             report.check_time(time.time_ns() // 1_000_000)
         except RecordError as error:
