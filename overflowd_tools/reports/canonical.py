@@ -43,7 +43,7 @@ def decode(data: bytes) -> dict[str, Any]:
     """
     value = loads(data)
     if encode(value) != data:
-        check_unique(value, data)
+        check_unique(data)
         raise _not_canonical("spaces, the order of keys, or escapes")
     return value
 
@@ -62,16 +62,14 @@ def loads(text: bytes) -> dict[str, Any]:
     return value
 
 
-def check_unique(value: dict[str, Any], text: bytes) -> None:
-    """Check that no key is there twice in the text that loads() made this value of.
+def check_unique(text: bytes) -> None:
+    """Check that no key is there twice in a text that loads() took, and whose canonical form is another.
 
     A signature must not cover one of two members while another program reads the other. Raises RecordError.
     """
     try:
-        if orjson.dumps(value, option=orjson.OPT_SORT_KEYS) == text:
-            return
         json.loads(text.decode(), object_pairs_hook=_unique, parse_int=str)
-    except (orjson.JSONEncodeError, RecursionError):  # what was read can only be refused for its depth
+    except RecursionError:
         raise _too_deep() from None
 
 
@@ -87,13 +85,14 @@ def _check_types(value: dict[str, Any]) -> None:
         for container in level:
             for member in container.values() if type(container) is dict else container:
                 kind = type(member)
-                if kind is dict or kind is list:
-                    below.append(member)
-                elif kind is not str and kind is not int:
+                if kind is str or kind is int:
+                    continue
+                if kind is not dict and kind is not list:
                     raise _not_canonical(_WHY_NOT.get(kind, f"a value of type {kind.__name__}"))
-        level = below
-        if not level:
+                below.append(member)
+        if not below:
             return
+        level = below
     raise _too_deep()
 
 

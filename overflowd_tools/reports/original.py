@@ -59,12 +59,20 @@ class Writer:
 
 def read(line: bytes) -> report.Report:
     """Read the line of a report, JSON or Python's repr. Raises RecordError with the reason why it is none."""
-    return from_members(canonical.loads(_json(line) if is_python(line) else line))
+    return from_members(loads(line))
 
 
-def is_python(line: bytes) -> bool:
-    """Tell whether a line looks like Python's repr of a report: JSON has no single quotes."""
-    return line.lstrip().startswith(b"{'")
+def loads(line: bytes) -> dict[str, Any]:
+    """Return the object of a line, in JSON or in Python's repr. Raises RecordError for anything else.
+
+    Of Python's, dictionaries, lists, numbers and strings without escapes are read, which is all that reports
+    of 2016 have: they turn into JSON by changing the quotes. What then is no JSON was no such repr either.
+    """
+    if not line.lstrip().startswith(b"{'"):
+        return canonical.loads(line)
+    if b"\\" in line:
+        raise RecordError("Python text with an escape in it")
+    return canonical.loads(_QUOTED.sub(_requoted, line))
 
 
 def is_original(members: dict[str, Any]) -> bool:
@@ -94,16 +102,6 @@ def _text(body: dict[str, Any], key: PublicKey, signed: bytes, signature: bytes)
     message = binascii.b2a_base64(signature + signed, newline=False).decode()
     whole = {**body, "signature": {"key": key.raw.hex(), "signature": message}}
     return orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)
-
-
-def _json(line: bytes) -> bytes:
-    """Turn Python's repr of dictionaries, lists, strings and numbers into JSON, by changing its quotes.
-
-    Strings with escapes are not read; a report of 2016 has none. If it is no JSON then, it was no such repr.
-    """
-    if b"\\" in line:
-        raise RecordError("Python text with an escape in it")
-    return _QUOTED.sub(_requoted, line)
 
 
 def _requoted(string: re.Match[bytes]) -> bytes:

@@ -9,6 +9,7 @@ import re
 import socket
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from overflowd_tools.errors import KeyFileError, RecordError
@@ -87,30 +88,25 @@ class Report:
         return self.text[:-1] + note % (self.version, self.key.text.encode(), now_ms)
 
 
-def is_report(members: dict[str, Any]) -> bool:
-    """Tell from the members of a parsed line whether it wants to be a report, of this version or another."""
-    schema = members.get("$schema")
-    return type(schema) is str and schema.startswith("overflowd-report/")
-
-
 def read(line: bytes) -> Report:
     """Read the line of a report in any spelling (re-spaced, keys in another order, other escapes).
 
     Raises RecordError with the reason why it is none.
     """
-    members = canonical.loads(line)
-    canonical.check_unique(members, line)
-    return from_members(members)
+    return from_members(canonical.loads(line), line)
 
 
-def from_members(members: dict[str, Any]) -> Report:
-    """Take the parsed line of a report, which has no key twice; the member `verified` is left out.
+def from_members(members: dict[str, Any], line: bytes) -> Report:
+    """Take what canonical.loads() made of the line of a report; the member `verified` is left out.
 
     Raises RecordError with the reason why it is none.
     """
     members = {name: member for name, member in members.items() if name != "verified"}
-    _check_read(members)
-    return _report(members, signable(members), from_base64(members["signature"]["signature"]))
+    key, signature = _parsed(members)
+    report = _report(members, key, signable(members), signature)
+    if report.text != line:
+        canonical.check_unique(line)
+    return report
 
 
 def from_signed(signed: bytes, signature: bytes) -> Report:
@@ -123,22 +119,14 @@ def from_signed(signed: bytes, signature: bytes) -> Report:
     if type(inside) is not dict or inside.keys() != {"key"}:
         raise RecordError("not a report: its signature has not the member key alone")
     inside["signature"] = binascii.b2a_base64(signature, newline=False).decode()
-    _check_read(members)
-    return _report(members, signed, signature)
+    key, signature = _parsed(members)
+    return _report(members, key, signed, signature)
 
 
-def _report(members: dict[str, Any], signed: bytes, signature: bytes) -> Report:
+def _report(members: dict[str, Any], key: PublicKey, signed: bytes, signature: bytes) -> Report:
     metadata = members["metadata"]
-    key = PublicKey.parse(members["signature"]["key"])
     text = with_signature(signed, signature)
     return Report(2, members, key, signed, signature, metadata["time_ms"], metadata["expires_ms"], text)
-
-
-def _check_read(members: dict[str, Any]) -> None:
-    try:
-        check(members)
-    except RecordError as error:
-        raise RecordError(f"not a report: {error}") from None
 
 
 def signable(members: dict[str, Any]) -> bytes:
@@ -148,7 +136,8 @@ def signable(members: dict[str, Any]) -> bytes:
 
 def with_signature(signed: bytes, signature: bytes) -> bytes:
     """Return the text of a report: its signed bytes with the 64-octet signature put in, where it sorts."""
-    return signed[:-2] + b',"signature":"' + binascii.b2a_base64(signature, newline=False) + b'"}}'
+    encoded = binascii.b2a_base64(signature, newline=False)
+    return b"".join((signed[:-2], b',"signature":"', encoded, b'"}}'))
 
 
 def check(report: dict[str, Any]) -> None:
@@ -157,19 +146,27 @@ def check(report: dict[str, Any]) -> None:
     Members that are not known are no fault inside contact, flowdata and metadata, where later writers may add
     some. Raises RecordError. Not looked at: the signature itself, the times, the profile of canonical.
     """
-    if report.get("$schema") != SCHEMA:
-        raise RecordError(f'"$schema" is not "{SCHEMA}"')
-    if report.keys() != _MEMBERS:
-        raise RecordError(f"its members are not {', '.join(sorted(_MEMBERS))}")
-    check_contact(member_object(report, "contact"))
-    flowdata = member_object(report, "flowdata")
-    data = member_object(flowdata, "data")
-    check_flow_data(data, FLOW_FIELDS)
-    check_sourcetype(flowdata)
-    metadata = member_object(report, "metadata")
-    _check_metadata(metadata)
-    _check_recipient(metadata, data)
-    _check_signature(member_object(report, "signature"))
+    _parsed(report)
+
+
+def _parsed(report: dict[str, Any]) -> tuple[PublicKey, bytes]:
+    """Check the layout, and return the key and the signature."""
+    try:
+        if report.get("$schema") != SCHEMA:
+            raise RecordError(f'"$schema" is not "{SCHEMA}"')
+        if report.keys() != _MEMBERS:
+            raise RecordError(f"its members are not {', '.join(sorted(_MEMBERS))}")
+        check_contact(member_object(report, "contact"))
+        flowdata = member_object(report, "flowdata")
+        data = member_object(flowdata, "data")
+        check_flow_data(data, FLOW_FIELDS)
+        check_sourcetype(flowdata)
+        metadata = member_object(report, "metadata")
+        _check_metadata(metadata)
+        _check_recipient(metadata, data)
+        return _parsed_signature(member_object(report, "signature"))
+    except RecordError as error:
+        raise RecordError(f"not a report: {error}") from None
 
 
 def check_contact(contact: dict[str, Any]) -> None:
@@ -193,7 +190,7 @@ def check_flow_data(data: dict[str, Any], fields: dict[str, range]) -> None:
     for name in ROLES.values():
         if address(data, name) != data[name]:
             raise RecordError(f"{name} is not in the canonical form of addresses")
-    check_integers(data, fields)
+    integers(data, fields)
 
 
 def check_sourcetype(flowdata: dict[str, Any]) -> None:
@@ -204,17 +201,25 @@ def check_sourcetype(flowdata: dict[str, Any]) -> None:
     kind = sourcetype.get("type")
     if type(kind) is not str or not 0 < len(kind) <= 32:
         raise RecordError("sourcetype.type is not a text of 1 to 32 characters")
-    check_integers(sourcetype, _SOURCETYPE_FIELDS)
+    integers(sourcetype, _SOURCETYPE_FIELDS)
 
 
-def check_integers(part: dict[str, Any], fields: dict[str, range]) -> None:
-    """Check those of the fields that are there: integers within their ranges. Raises RecordError."""
-    for name, value in part.items():
-        allowed = fields.get(name)
-        if allowed is not None and (type(value) is not int or value not in allowed):
-            if type(value) is int and value > canonical.MAX_INTEGER:
-                raise RecordError(f"{name} is beyond 2^53-1, which a report cannot carry")
-            raise RecordError(f"{name} is not an integer from {allowed[0]} to {allowed[-1]}")
+def integers(part: dict[str, Any], fields: dict[str, range]) -> dict[str, int]:
+    """Return those of the fields that are there (and not null): integers in their ranges. Raises RecordError."""
+    found = {}
+    for name, allowed in fields.items():
+        value = part.get(name)
+        if value is not None:
+            if type(value) is not int or value not in allowed:
+                raise RecordError(_why_not(name, value, allowed))
+            found[name] = value
+    return found
+
+
+def _why_not(name: str, value: Any, allowed: range) -> str:
+    if type(value) in (int, float) and value > canonical.MAX_INTEGER:
+        return f"{name} is beyond 2^53-1, which a report cannot carry"
+    return f"{name} is not an integer from {allowed[0]} to {allowed[-1]}"
 
 
 def check_why(why: object) -> None:
@@ -234,11 +239,19 @@ def address(part: dict[str, Any], name: str) -> str:
     text = part.get(name)
     if type(text) is not str:
         raise RecordError(f"no {name}" if text is None else f"{name} is not an address")
+    canonical_text = _canonical_address(text)
+    if canonical_text is None:
+        raise RecordError(f"{name} is not an address")
+    return canonical_text
+
+
+@lru_cache(maxsize=4096)
+def _canonical_address(text: str) -> str | None:
     family = socket.AF_INET6 if ":" in text else socket.AF_INET
     try:
         return socket.inet_ntop(family, socket.inet_pton(family, text))
     except (OSError, ValueError):
-        raise RecordError(f"{name} is not an address") from None
+        return None
 
 
 def member_object(part: dict[str, Any], name: str) -> dict[str, Any]:
@@ -267,9 +280,9 @@ def from_base64(text: object) -> bytes:
 def _check_metadata(metadata: dict[str, Any]) -> None:
     check_class(metadata)
     for name in _REQUIRED_METADATA:
-        if name not in metadata:
+        if metadata.get(name) is None:
             raise RecordError(f"no {name}")
-    check_integers(metadata, _METADATA_FIELDS)
+    integers(metadata, _METADATA_FIELDS)
     if "why" in metadata:
         check_why(metadata["why"])
 
@@ -287,14 +300,16 @@ def _check_recipient(metadata: dict[str, Any], data: dict[str, Any]) -> None:
         raise RecordError(f"to is not the {ROLES[role]}, which role {role} stands for")
 
 
-def _check_signature(signature: dict[str, Any]) -> None:
+def _parsed_signature(signature: dict[str, Any]) -> tuple[PublicKey, bytes]:
     if signature.keys() != _SIGNATURE_MEMBERS:
         raise RecordError("signature does not have the members key and signature")
     if type(signature["key"]) is not str:
         raise RecordError("signature.key is not a text")
     try:
-        PublicKey.parse(signature["key"])
+        key = PublicKey.parse(signature["key"])
     except KeyFileError as error:
         raise RecordError(f"signature.key: {error}") from None
-    if len(from_base64(signature["signature"])) != SIGNATURE_SIZE:
+    octets = from_base64(signature["signature"])
+    if len(octets) != SIGNATURE_SIZE:
         raise RecordError(f"signature.signature is not of {SIGNATURE_SIZE} octets")
+    return key, octets

@@ -1,10 +1,10 @@
 """How reports are made from flow records: which of their fields go in, to whom, and under which number."""
 
+import os
 import re
-import secrets
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -20,8 +20,8 @@ from overflowd_tools.reports.report import (
     SCHEMA,
     address,
     check_contact,
-    check_integers,
     check_why,
+    integers,
     with_signature,
 )
 from overflowd_tools.trust.keys import PublicKey
@@ -29,7 +29,7 @@ from overflowd_tools.trust.keys import PublicKey
 MAX_SIGNED = 1000
 """Most octets to be signed: with what the datagram form adds, at most 199, they stay within its 1200."""
 RECIPIENTS = 1 << 16
-"""How many recipients are numbered at a time, in some 15 MB."""
+"""How many recipients are numbered at a time, in at most 12 MB."""
 
 _SOURCE = re.compile("([A-Za-z][A-Za-z_-]{0,30})([0-9]{0,3})")
 _SOURCE_NAMES = {"netflow": "Netflow", "ipfix": "IPFIX", "sflow": "sFlow", "packet": "Packet"}
@@ -54,28 +54,25 @@ class Contact:
 class Serials:
     """Numbers the reports to each recipient, so that it sees what got lost and learns nothing about others.
 
-    The pair of epoch and number is never given twice to one recipient. The table holds a bounded number of
-    recipients and forgets the one that has waited longest; from then on, who is not in the table starts from
-    1 under a new epoch of 48 random bits, since it may be one of those forgotten.
+    The table of recipients is bounded. When it is full, all are forgotten and a new epoch begins: so the pair of
+    epoch, 48 random bits, and number is never given to one recipient twice.
     """
 
     def __init__(self, recipients: int = RECIPIENTS) -> None:
         self._limit = recipients
-        self._epoch = secrets.randbits(48)
-        self._last: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._start_epoch()
 
     def next(self, recipient: str) -> tuple[int, int]:
         """Return the epoch and the number, from 1, of the next report to this recipient."""
-        last = self._last.get(recipient)
-        if last is None:
-            if len(self._last) == self._limit:
-                self._last.popitem(last=False)
-                self._epoch = secrets.randbits(48)
-            last = (self._epoch, 0)
-        else:
-            self._last.move_to_end(recipient)
-        self._last[recipient] = following = (last[0], last[1] + 1)
-        return following
+        number = self._last.get(recipient, 0) + 1
+        if number == 1 and len(self._last) == self._limit:
+            self._start_epoch()
+        self._last[recipient] = number
+        return self._epoch, number
+
+    def _start_epoch(self) -> None:
+        self._epoch = int.from_bytes(os.urandom(6))
+        self._last: dict[str, int] = {}
 
 
 class Writer:
@@ -101,8 +98,8 @@ class Writer:
         flow: a flow record (overflowd-record(5)); what is absent there is absent in the report.
         Raises RecordError for a flow without addresses, and for values that a report cannot carry.
         """
-        flowdata = {"data": flow_data(flow, FLOW_FIELDS), **sourcetype(flow)}
-        data = flowdata["data"]
+        data = flow_data(flow, FLOW_FIELDS)
+        flowdata = {"data": data, **sourcetype(flow)}
         start = b'%s%s,"metadata":' % (self._start, _sorted_json(flowdata))
         metadata = {
             "class": CLASS,
@@ -140,8 +137,7 @@ def flow_data(flow: dict[str, Any], fields: dict[str, range]) -> dict[str, Any]:
 
     Raises RecordError for a flow without addresses, and for a field that is not an integer within its range.
     """
-    data = {name: flow[name] for name in fields if name in flow}
-    check_integers(data, fields)
+    data: dict[str, Any] = integers(flow, fields)
     for name in ROLES.values():
         data[name] = address(flow, name)
     return data
@@ -155,7 +151,12 @@ def sourcetype(flow: dict[str, Any]) -> dict[str, Any]:
     if "source" not in flow:
         return {}
     source = flow["source"]
-    parts = _SOURCE.fullmatch(source) if type(source) is str else None
+    return {"sourcetype": _sourcetype(source if type(source) is str else "")}
+
+
+@lru_cache(maxsize=64)
+def _sourcetype(source: str) -> dict[str, Any]:
+    parts = _SOURCE.fullmatch(source)
     if not parts:
         raise RecordError("source is not a name such as netflow5")
     kind, version = parts.groups()
@@ -164,13 +165,12 @@ def sourcetype(flow: dict[str, Any]) -> dict[str, Any]:
     named: dict[str, Any] = {"type": _SOURCE_NAMES.get(kind, kind)}
     if version:
         named["version"] = int(version)
-    return {"sourcetype": named}
+    return named
 
 
 def _sampling(flow: dict[str, Any]) -> dict[str, Any]:
     """Pick what tells for how many packets one report stands, and why this flow was chosen."""
-    picked = {name: flow[name] for name in SAMPLING_FIELDS if name in flow}
-    check_integers(picked, SAMPLING_FIELDS)
+    picked: dict[str, Any] = integers(flow, SAMPLING_FIELDS)
     if "why" in flow:
         check_why(flow["why"])
         picked["why"] = flow["why"]
