@@ -78,7 +78,7 @@ def parse_endpoint(text: str) -> Endpoint:
         raise ValueError(f"{text!r}: a port is a number from 1 to 65535")
     if ipv6 is None and ipv4 is None:
         return Endpoint(None, port)
-    address = ipv6 or ipv4
+    address = ipv4 if ipv6 is None else ipv6
     try:
         packed = _packed(address, socket.AF_INET if ipv6 is None else socket.AF_INET6)
     except (OSError, ValueError):  # ValueError: an embedded NUL
