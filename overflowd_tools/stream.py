@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from overflowd_tools.errors import DecodeError, UsageError
 
-READ_SIZE = 1 << 18
+READ_SIZE = 1 << 16
 WRITE_SIZE = 1 << 16
 PIPE_SIZE = 1 << 20
 LINE_LIMIT = 1 << 20
@@ -145,7 +145,7 @@ class Input:
         self._progressed = progressed
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the (decompressed) bytes in pieces of at most 256 KiB, as soon as they are there."""
+        """Yield the (decompressed) bytes in pieces of at most 64 KiB, as soon as they are there."""
         try:
             yield from decompressed(self._raw())
         except DecodeError as error:
@@ -232,7 +232,7 @@ class Input:
 def decompressed(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Pass bytes through; gzip (RFC 1952, several members too) and zstd (RFC 8878) data are decompressed.
 
-    No decompressed piece is larger than 256 KiB, whatever went in. Raises DecodeError for data that are
+    No decompressed piece is larger than 64 KiB, whatever went in. Raises DecodeError for data that are
     damaged or end too early, after everything that was whole, and UsageError where no library reads zstd.
     """
     chunks = iter(chunks)

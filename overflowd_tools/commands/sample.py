@@ -1,0 +1,83 @@
+"""of-sample: flows in; out come some of them, each with the probability that it had."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from random import Random, SystemRandom
+
+from overflowd_tools import command
+from overflowd_tools.sampling.law import Law
+from overflowd_tools.sampling.sampler import Sampler
+from overflowd_tools.stream import OVERLONG
+
+HIGHEST_AMPLIFICATION = 0.02
+
+
+def options() -> command.Parser:
+    """Return the parser of this command's options."""
+    parser = command.parser("of-sample", "Keep a flow with probability min(1, rate x packets).", progress=True)
+    parser.add_argument(
+        "-r", "--rate", action=command.Once, type=_rate, default=1e-6, help="1e-6 or 1/1000000 (default: 1e-6)"
+    )
+    parser.add_argument(
+        "--amplification",
+        action=command.Once,
+        type=_amplification,
+        metavar="A",
+        help="keep the expected octets of reports below this share of the octets seen; at most 0.02",
+    )
+    parser.add_argument("--seed", action=command.Once, type=int, metavar="N", help="draw predictably (for tests)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return command.run(options(), run, argv)
+
+
+def run(context: command.Context) -> None:
+    """Sample every input."""
+    args = context.args
+    context.counts.update(flows=0, kept=0)
+    random = SystemRandom() if args.seed is None else Random(args.seed)  # noqa: S311 - asked for by --seed alone
+    name = ""
+
+    def reject(line: int, reason: str) -> None:
+        context.reject(name, f"line {line}", reason, reason.partition(":")[0])
+
+    sampler = Sampler(Law(args.rate, args.amplification), random, reject)
+    for source in context.inputs():
+        name = source.name
+        sampler.line = 0
+        for block in source.blocks():
+            if block is OVERLONG:
+                sampler.line += 1
+                reject(sampler.line, "longer than 1 MiB")
+                continue
+            context.output.write_all(sampler.sample(block))
+            context.counts.update(flows=sampler.flows, kept=sampler.kept)
+
+
+def _rate(text: str) -> float:
+    """Return a rate as people write it: a decimal number or a fraction, over 0 and at most 1."""
+    numerator, slash, denominator = text.partition("/")
+    try:
+        value = int(numerator) / int(denominator) if slash else float(text)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        value = 0.0
+    if not 0 < value <= 1:  # nan is neither
+        raise argparse.ArgumentTypeError(f"'{text}' is not a rate over 0 and at most 1, as 1e-6 or 1/1000000")
+    return value
+
+
+def _amplification(text: str) -> float:
+    value = _rate(text)
+    if value > HIGHEST_AMPLIFICATION:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is over {HIGHEST_AMPLIFICATION}: reports could keep each other alive"
+        )
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
