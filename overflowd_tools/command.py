@@ -33,6 +33,18 @@ class Parser(argparse.ArgumentParser):
         output.finish()
 
 
+class _HelpFormatter(argparse.HelpFormatter):
+    """As wide as the terminal; told so here, because argparse would import shutil to find out, at every start."""
+
+    def __init__(self, prog: str) -> None:
+        columns = os.environ.get("COLUMNS", "")
+        try:
+            width = int(columns) if columns.isdecimal() else os.get_terminal_size(1).columns
+        except OSError:
+            width = 80
+        super().__init__(prog, width=max(width, 40) - 2)
+
+
 class Once(argparse.Action):
     """An option that may be given once only: a second rate or key file is a mistake, not a correction."""
 
@@ -54,7 +66,7 @@ def parser(prog: str, summary: str, *, files: bool = True, progress: bool = Fals
 
     files: the command reads FILE arguments or standard input. progress: it offers --progress too.
     """
-    made = Parser(prog=prog, description=summary, allow_abbrev=False, add_help=False)
+    made = Parser(prog=prog, description=summary, allow_abbrev=False, add_help=False, formatter_class=_HelpFormatter)
     common = made.add_argument_group("options of every command")
     add = common.add_argument
     add("-h", "--help", action="help", help="show this help and exit")

@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from random import Random, SystemRandom
 
 from overflowd_tools import command
 from overflowd_tools.sampling.law import Law
@@ -37,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(context: command.Context) -> None:
     """Sample every input."""
+    from random import Random, SystemRandom
+
     args = context.args
     context.counts.update(flows=0, kept=0)
     random = SystemRandom() if args.seed is None else Random(args.seed)  # noqa: S311 - asked for by --seed alone

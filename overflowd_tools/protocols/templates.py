@@ -3,9 +3,7 @@
 NetFlow 1, 5 and 7 have one layout for ever; it is written down here in the terms in which NetFlow 9 announces one.
 """
 
-from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
 from typing import NamedTuple
 
 
@@ -26,16 +24,18 @@ class Field(NamedTuple):
     kind: Kind = Kind.UNSIGNED
 
 
-@dataclass(frozen=True, eq=False)
 class Template:
-    """A record layout: the fields in wire order, without gaps. Templates are compared by identity."""
+    """A record layout: the fields in wire order, without gaps; compared by identity.
 
-    fields: tuple[Field, ...]
+    Not a dataclass, for the time that importing those takes.
+    """
 
-    @cached_property
-    def length(self) -> int:
+    __slots__ = ("fields", "length")
+
+    def __init__(self, fields: tuple[Field, ...]) -> None:
+        self.fields = fields
+        self.length = sum(field.length for field in fields)
         """Octets of one record."""
-        return sum(field.length for field in self.fields)
 
 
 class FlowBatch(NamedTuple):

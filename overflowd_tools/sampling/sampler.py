@@ -11,12 +11,14 @@ import re
 from collections.abc import Callable
 from itertools import compress
 from math import floor, log1p
-from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from overflowd_tools.errors import RecordError
 from overflowd_tools.records import flow_line, parse_line
 from overflowd_tools.sampling.law import PPT, Law, composed
+
+if TYPE_CHECKING:
+    from random import Random
 
 ORDINARY_PACKETS = 999
 
@@ -31,7 +33,7 @@ _RECORDED_PPT = re.compile(rb'"p_ppt"\s*:\s*\d+')
 class Sampler:
     """Keeps some of the flow lines, and every line of another type."""
 
-    def __init__(self, law: Law, random: Random, reject: Callable[[int, str], None]) -> None:
+    def __init__(self, law: Law, random: "Random", reject: Callable[[int, str], None]) -> None:
         """Draw with random; reject is told number and fault of a line that cannot be sampled."""
         self._law = law
         self._random = random
