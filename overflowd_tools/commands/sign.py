@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -101,7 +102,7 @@ def _contact(args: argparse.Namespace, settings: "Config", key_path: str) -> tup
     if email is None or identity is None:
         if os.path.exists(key_path):
             raise UsageError(f"no contact; add {_EXAMPLE}, or put both into [contact] of {config.path()}")
-        option = f"-k {args.key} " if args.key else ""
+        option = f"-k {shlex.quote(args.key)} " if args.key else ""
         raise UsageError(f"no key and no contact; make both: of-key new {option}{_EXAMPLE}")
     return email, identity
 
