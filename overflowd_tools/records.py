@@ -60,19 +60,20 @@ class FlowWriter:
         renderer = self._renderers.get(batch.template)
         if renderer is None:
             renderer = self._renderers[batch.template] = compile_template(batch.template)
-        head = b',"source":"%s","exporter":"%s","domain":%d,"export_ms":%d' % (
-            batch.source.encode(),
-            address_text(exporter),
-            batch.domain,
-            batch.export_ms,
-        )
-        if batch.sampling_rate != 1:
-            head += b',"sampling_rate":%d' % batch.sampling_rate
+        head = b"%s%d" % (_origin(batch.source, exporter, batch.domain, batch.sampling_rate), batch.export_ms)
         if self._envelope:
             head += b',"exporter_port":%d,"recv_ms":%d' % (exporter_port, received_ns // 1_000_000)
             head += b',"uptime_ms":%d' % batch.uptime_ms
             head += b"".join(_member(name) % value for name, value in batch.envelope.items())
         return renderer(head, batch.records, batch.export_ms, batch.uptime_ms)
+
+
+@lru_cache(maxsize=_FRAGMENTS_KEPT)
+def _origin(source: str, exporter: bytes, domain: int, sampling_rate: int) -> bytes:
+    """Return the members that stay the same from one datagram of an exporter to the next."""
+    sampled = _member("sampling_rate") % sampling_rate if sampling_rate != 1 else b""
+    form = b',"source":"%s","exporter":"%s","domain":%d%s,"export_ms":'
+    return form % (source.encode(), address_text(exporter), domain, sampled)
 
 
 @lru_cache(maxsize=_FRAGMENTS_KEPT)

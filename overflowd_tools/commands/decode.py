@@ -86,22 +86,17 @@ class _Decoder:
                 self._context.reject(name, place, reason)
                 continue
             self._counts["packets"] += 1
-            packet = dissect(item, fragments)
-            if packet is None:
-                continue
-            if isinstance(packet, DecodeError):
-                self._context.reject(name, f"packet {item.number}", str(packet))
-            else:
-                self._take_packet(name, item, packet)
+            try:
+                packet = dissect(item, fragments)
+                if isinstance(packet, DecodeError):
+                    raise packet
+                if packet is not None:
+                    self._take_packet(name, item, packet)
+            except DecodeError as error:
+                self._context.reject(name, f"packet {item.number}", str(error))
 
     def _take_packet(self, name: str, captured: Packet, packet: IPPacket) -> None:
-        batch = None
-        if packet.protocol == UDP:
-            try:
-                batch = decode(packet.payload, packet.missing)
-            except DecodeError as error:
-                self._context.reject(name, f"packet {captured.number}", str(error))
-                return
+        batch = decode(packet.payload, packet.missing) if packet.protocol == UDP else None
         if batch is None:
             self._counts["other_packets"] += 1
             if self._packets_too:

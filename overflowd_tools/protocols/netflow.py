@@ -95,13 +95,13 @@ def decode_netflow5(datagram: bytes, missing: int = 0) -> FlowBatch | None:
     if len(datagram) < _HEADER5.size:
         raise DecodeError(f"NetFlow 5 header cut short: {len(datagram)} of {_HEADER5.size} octets")
     _, count, uptime, seconds, nanoseconds, sequence, engine_type, engine_id, sampling = _HEADER5.unpack_from(datagram)
-    length = len(datagram) + missing
-    if length != 24 + 48 * count and not _credible_time(seconds, nanoseconds):
+    octets = len(datagram) - 24
+    if octets + missing != 48 * count and not _credible_time(seconds, nanoseconds):
         return None
     return FlowBatch(
         "netflow5",
         NETFLOW5,
-        _whole_records(datagram, 24, NETFLOW5, count),
+        datagram[24 : 24 + 48 * min(count, octets // 48)],
         engine_type << 8 | engine_id,
         _unix_ms(seconds, nanoseconds),
         uptime,

@@ -1,0 +1,17 @@
+"""A bare libsodium loop: sign or verify NUMBER messages of OCTETS octets, and do nothing else."""
+
+import os
+import sys
+
+from nacl.bindings import crypto_sign, crypto_sign_open, crypto_sign_seed_keypair
+
+job, number, octets = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+public, secret = crypto_sign_seed_keypair(bytes(32))
+message = os.urandom(octets)
+if job == "sign":
+    for _ in range(number):
+        crypto_sign(message, secret)
+else:
+    signed = crypto_sign(message, secret)
+    for _ in range(number):
+        crypto_sign_open(signed, public)
