@@ -97,11 +97,11 @@ def read(line: bytes) -> Report:
 
 
 def from_members(members: dict[str, Any], line: bytes) -> Report:
-    """Take what canonical.loads() made of the line of a report; the member `verified` is left out.
+    """Take over what canonical.loads() made of the line of a report, less the member `verified`.
 
     Raises RecordError with the reason why it is none.
     """
-    members = {name: member for name, member in members.items() if name != "verified"}
+    members.pop("verified", None)
     key, signature = _parsed(members)
     report = _report(members, key, signable(members), signature)
     if report.text != line:
@@ -239,19 +239,16 @@ def address(part: dict[str, Any], name: str) -> str:
     text = part.get(name)
     if type(text) is not str:
         raise RecordError(f"no {name}" if text is None else f"{name} is not an address")
-    canonical_text = _canonical_address(text)
-    if canonical_text is None:
-        raise RecordError(f"{name} is not an address")
-    return canonical_text
+    try:
+        return _canonical_address(text)
+    except (OSError, ValueError):
+        raise RecordError(f"{name} is not an address") from None
 
 
 @lru_cache(maxsize=4096)
-def _canonical_address(text: str) -> str | None:
+def _canonical_address(text: str) -> str:
     family = socket.AF_INET6 if ":" in text else socket.AF_INET
-    try:
-        return socket.inet_ntop(family, socket.inet_pton(family, text))
-    except (OSError, ValueError):
-        return None
+    return socket.inet_ntop(family, socket.inet_pton(family, text))
 
 
 def member_object(part: dict[str, Any], name: str) -> dict[str, Any]:

@@ -31,6 +31,7 @@ MAX_SIGNED = 1000
 RECIPIENTS = 1 << 16
 """How many recipients are numbered at a time, in at most 12 MB."""
 
+_SORTED = orjson.OPT_SORT_KEYS
 _SOURCE = re.compile("([A-Za-z][A-Za-z_-]{0,30})([0-9]{0,3})")
 _SOURCE_NAMES = {"netflow": "Netflow", "ipfix": "IPFIX", "sflow": "sFlow", "packet": "Packet"}
 
@@ -100,7 +101,7 @@ class Writer:
         """
         data = flow_data(flow, FLOW_FIELDS)
         flowdata = {"data": data, **sourcetype(flow)}
-        start = b'%s%s,"metadata":' % (self._start, _sorted_json(flowdata))
+        start = b'%s%s,"metadata":' % (self._start, orjson.dumps(flowdata, option=_SORTED))
         metadata = {
             "class": CLASS,
             "info": INFO,
@@ -123,10 +124,10 @@ class Writer:
 
     def _body(self, start: bytes, metadata: dict[str, Any], recipient: str) -> bytes:
         metadata["epoch"], metadata["seq"] = self._serials.next(recipient)
-        body = start + _sorted_json(metadata) + self._end
+        body = start + orjson.dumps(metadata, option=_SORTED) + self._end
         if len(body) > MAX_SIGNED:
             metadata.pop("why", None)
-            body = start + _sorted_json(metadata) + self._end
+            body = start + orjson.dumps(metadata, option=_SORTED) + self._end
         if len(body) > MAX_SIGNED:
             raise RecordError(f"the report would be longer than {MAX_SIGNED} octets")
         return body
@@ -175,7 +176,3 @@ def _sampling(flow: dict[str, Any]) -> dict[str, Any]:
         check_why(flow["why"])
         picked["why"] = flow["why"]
     return picked
-
-
-def _sorted_json(part: dict[str, Any]) -> bytes:
-    return orjson.dumps(part, option=orjson.OPT_SORT_KEYS)

@@ -1,6 +1,7 @@
 """Reports made from flows: what goes in, to whom, under which number."""
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -206,6 +207,20 @@ def test_every_flow_gives_genuine_reports_that_fit_a_datagram(one_flow, roles):
         assert members["flowdata"]["data"].items() >= {(n, one_flow[n]) for n in report.FLOW_FIELDS if n in one_flow}
         signed = report.signable(members)
         assert len(envelope.pack(KEY.public, bytes(64), signed)) <= envelope.MAX_DATAGRAM
+
+
+def test_long_texts_are_not_kept():
+    """A table of what was looked up lately must not be filled with what others chose to write there."""
+    made = maker()
+    tracemalloc.start()
+    try:
+        for number in range(50):
+            for name in ("saddr", "source"):
+                with pytest.raises(RecordError):
+                    made.bodies(flow(**{name: f"{number}" + "x" * 1_000_000}), NOW)
+        assert tracemalloc.get_traced_memory()[0] < 5_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_rules_are_left_out_where_there_is_no_room():
