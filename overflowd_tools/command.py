@@ -5,6 +5,7 @@ Exit status 0: done. 1: done, with something rejected. 2: the job could not be d
 
 import argparse
 import os
+import re
 import signal
 import sys
 from collections import Counter
@@ -15,6 +16,8 @@ from overflowd_tools import __version__, stream
 from overflowd_tools.errors import OverflowdError, UsageError
 
 REPORTS_OF_ONE_KIND = 10
+KINDS = 1000
+_NUMBER = re.compile("[0-9]+")
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,12 +25,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the command line, and exit with status 2."""
-        self.exit(2, f"{self.prog}: {message}\n{self.format_usage()}")
+        _write_stderr(f"{self.prog}: {_printable(message)}\n{self.format_usage()}")
+        self.exit(2)
 
-    def _print_message(self, message: str, file: Any = None) -> None:
-        if file is sys.stderr:
-            _write_stderr(message)
-            return
+    def _print_message(self, message: str, file: Any = None) -> None:  # noqa: ARG002 - help and version are all of it
         output = stream.Output()
         output.write(message.encode())
         output.finish()
@@ -56,8 +57,10 @@ class Once(argparse.Action):
         option: str | None = None,
     ) -> None:
         """Store the value; a second one is a usage error."""
-        if getattr(namespace, self.dest) is not self.default:
+        given = vars(namespace).setdefault("given_once", set())
+        if self.dest in given:
             parser.error(f"{option} is given more than once")
+        given.add(self.dest)
         setattr(namespace, self.dest, values)
 
 
@@ -76,9 +79,7 @@ def parser(prog: str, summary: str, *, files: bool = True, progress: bool = Fals
     add("--stats", action="store_true", help="at the end, the counts as one JSON object on stderr")
     add("--strict", action="store_true", help="stop at the first bad line or packet")
     if progress:
-        common.add_argument(
-            "--progress", action="store_true", help="show progress on stderr, if that is a terminal"
-        )
+        common.add_argument("--progress", action="store_true", help="show progress on stderr, if that is a terminal")
     if files:
         made.add_argument("files", nargs="*", metavar="FILE", help="input files; - or none: standard input")
     return made
@@ -96,6 +97,7 @@ class Context:
         self.status = 0
         self._rejected = 0
         self._kinds: Counter[str] = Counter()
+        self._progress: _Progress | None = None
 
     def inputs(self) -> Iterator[stream.Input]:
         """Open each FILE in turn, or standard input; what cannot be opened is reported, and the rest is done.
@@ -104,43 +106,44 @@ class Context:
         """
         if not self.args.files and os.isatty(0):
             raise UsageError("no FILE, and standard input is a terminal; -h shows the usage")
-        progress = _Progress(self.args) if getattr(self.args, "progress", False) else None
+        if getattr(self.args, "progress", False) and os.isatty(2):
+            self._progress = _Progress(self.args.files)
         for name in self.args.files or ["-"]:
             if self.stop:
                 return
             try:
-                descriptor = 0 if name == "-" else os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+                descriptor = 0 if name == "-" else _open(name)
             except OSError as error:
                 self.fail(f"{name}: {error.strerror}")
                 continue
             try:
-                yield self._input(name, descriptor, progress)
+                yield self._input(name, descriptor)
             finally:
                 if descriptor:
                     os.close(descriptor)
-        if progress:
-            progress.close()
 
-    def _input(self, name: str, descriptor: int, progress: "_Progress | None") -> stream.Input:
+    def _input(self, name: str, descriptor: int) -> stream.Input:
         return stream.Input(
             name,
             descriptor,
             stop=self.stop,
             before_blocking=self.output.flush,
             rejected=lambda place, reason: self.reject(name, place, reason),
-            failed=lambda error: self.fail(f"{name}: {error.strerror}"),
-            progressed=progress.advance if progress else None,
+            failed=lambda reason: self.fail(f"{name}: {reason}"),
+            progressed=self._progress.advance if self._progress else None,
         )
 
     def reject(self, source: str, place: str, reason: str, kind: str = "") -> None:
         """Report one bad line or packet, count it, and make the exit status 1.
 
         source: name of the input; place: "line 12", "packet 12" or empty. Ten of one kind (by default, of one
-        reason) are shown. Raises Rejected under --strict.
+        reason, whatever the numbers in it) are shown. Raises Rejected under --strict.
         """
         self._rejected += 1
         self.status = max(self.status, 1)
-        kind = kind or reason
+        kind = kind or _NUMBER.sub("#", reason)
+        if kind not in self._kinds and len(self._kinds) >= KINDS:
+            kind = "other reasons"
         self._kinds[kind] += 1
         if self._kinds[kind] <= REPORTS_OF_ONE_KIND:
             self.say(": ".join(part for part in (source, place, reason) if part))
@@ -160,14 +163,12 @@ class Context:
     def say(self, message: str) -> None:
         """Write one line to stderr, unless -q."""
         if not self.args.quiet:
-            _write_stderr(f"{self.prog}: {_printable(message)}\n")
+            self._tell(f"{self.prog}: {_printable(message)}\n")
 
     def say_counts(self) -> None:
         """Write one line of counts to stderr."""
-        counts = ", ".join(
-            f"{number} {name.replace('_', ' ')}" for name, number in self._all_counts().items()
-        )
-        _write_stderr(f"{self.prog}: {counts}\n")
+        counts = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in self._all_counts().items())
+        self._tell(f"{self.prog}: {counts}\n")
 
     def close(self) -> None:
         """Flush the output and say what is left to say about this run. Raises as Output.finish."""
@@ -180,9 +181,17 @@ class Context:
         if self.args.stats:
             import json
 
-            _write_stderr(
-                json.dumps({"command": self.prog, **self._all_counts()}, separators=(",", ":")) + "\n"
-            )
+            self._tell(json.dumps({"command": self.prog, **self._all_counts()}, separators=(",", ":")) + "\n")
+
+    def end_progress(self) -> None:
+        """Leave the progress shown by --progress as it is, and go to the next line."""
+        if self._progress:
+            self._progress.close()
+
+    def _tell(self, text: str) -> None:
+        if self._progress:
+            self._progress.hide()
+        _write_stderr(text)
 
     def _all_counts(self) -> dict[str, int]:
         return {**self.counts, "rejected": self._rejected}
@@ -193,27 +202,25 @@ class Rejected(Exception):  # noqa: N818 - not an error: the end that --strict a
 
 
 class _Progress:
-    """Bytes, share, rate and time left on stderr; nothing unless that is a terminal."""
+    """Bytes, share, rate and time left, on stderr."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        self._bar: Any = None
-        if not os.isatty(2):
-            return
+    def __init__(self, files: list[str]) -> None:
         try:
             from tqdm import tqdm
         except ImportError:
             raise UsageError("--progress: install overflowd-tools[progress]") from None
-        sizes = [os.stat(name).st_size for name in args.files if os.path.isfile(name)]
-        total = sum(sizes) if sizes and len(sizes) == len(args.files) else None
+        sizes = [os.stat(name).st_size for name in files if os.path.isfile(name)]
+        total = sum(sizes) if sizes and len(sizes) == len(files) else None
         self._bar = tqdm(total=total, unit="B", unit_scale=True, unit_divisor=1024, file=sys.stderr)
 
     def advance(self, octets: int) -> None:
-        if self._bar is not None:
-            self._bar.update(octets)
+        self._bar.update(octets)
+
+    def hide(self) -> None:
+        self._bar.clear()
 
     def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()
 
 
 def run(
@@ -247,10 +254,25 @@ def run(
 
 
 def _parse(made_parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse with options and FILEs in any order; subcommands have an order of their own."""
+    """Parse with options and FILEs in any order, FILEs alone after --; subcommands have an order of their own."""
     if any(action.nargs == argparse.PARSER for action in made_parser._actions):
         return made_parser.parse_args(argv)
-    return made_parser.parse_intermixed_args(argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    args = made_parser.parse_intermixed_args(arguments[:end])
+    operands = arguments[end + 1 :]
+    if operands and "files" not in args:
+        made_parser.error(f"unrecognized arguments: {' '.join(operands)}")
+    elif operands:
+        args.files = [*args.files, *operands]
+    return args
+
+
+def _open(name: str) -> int:
+    """Open a FILE at once: waiting for the writer of a FIFO here would hold output back, and signals too."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def _carry_out(context: Context, body: Callable[[Context], None]) -> None:
@@ -269,6 +291,8 @@ def _carry_out(context: Context, body: Callable[[Context], None]) -> None:
         if os.environ.get("OF_DEBUG"):
             raise
         context.fail(f"internal error ({type(error).__name__}: {error}); OF_DEBUG=1 shows where")
+    finally:
+        context.end_progress()
     context.close()
 
 

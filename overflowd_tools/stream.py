@@ -23,11 +23,12 @@ WRITE_SIZE = 1 << 16
 PIPE_SIZE = 1 << 20
 LINE_LIMIT = 1 << 20
 
-OVERLONG = b"\x00"
-"""Stands in a sequence of blocks for one line longer than LINE_LIMIT octets, itself dropped."""
+OVERLONG = bytes(2)
+"""Stands in a sequence of blocks for one line longer than LINE_LIMIT octets, itself dropped; told by identity."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_ZSTD_WINDOW_LOG = 23  # 8 MiB, which RFC 8878, section 3.1.1.1.2, recommends; zstd --ultra and --long use more
 
 
 class StopSignals:
@@ -102,7 +103,10 @@ class Output:
         self._size = 0
         try:
             while pending:
-                pending = pending[os.write(self._descriptor, pending) :]
+                try:
+                    pending = pending[os.write(self._descriptor, pending) :]
+                except BlockingIOError:  # whoever shares the descriptor has made it so
+                    select.select([], [self._descriptor], [])
         except BrokenPipeError:
             raise OutputClosed from None
         except OSError as error:
@@ -128,13 +132,13 @@ class Input:
         stop: StopSignals,
         before_blocking: Callable[[], None],
         rejected: Callable[[str, str], None],
-        failed: Callable[[OSError], None],
+        failed: Callable[[str], None],
         progressed: Callable[[int], None] | None = None,
     ) -> None:
         """Take over an open descriptor.
 
         rejected is told the place and the reason of a line that is too long, and of compressed data that
-        cannot be read on; failed is told of read errors. Both of the latter end the input.
+        cannot be read on; failed is told why nothing can be read. Both of the latter end the input.
         """
         self.name = name
         self._descriptor = descriptor
@@ -149,35 +153,38 @@ class Input:
         try:
             yield from decompressed(self._raw())
         except DecodeError as error:
-            self._rejected("", str(error))
+            if not self._stop:
+                self._rejected("", str(error))
+        except UsageError as error:
+            self._failed(str(error))
 
     def blocks(self) -> Iterator[bytes]:
-        """Yield blocks of whole lines; only the very last line may lack its newline. See also OVERLONG."""
-        pieces: list[bytes] = []
-        size = 0
+        """Yield blocks of whole lines; only the very last line may lack its newline. See also OVERLONG.
+
+        A line that a stop signal cuts short is dropped.
+        """
+        held = bytearray()  # the start of a line, or of one that is too long
         for chunk in self.chunks():
             end = chunk.rfind(b"\n") + 1
             if not end:
-                size += len(chunk)
-                pieces = [*pieces, chunk] if size <= LINE_LIMIT else []
+                if len(held) <= LINE_LIMIT:
+                    held += chunk
                 continue
             start = 0
-            if size:
-                first_line_end = chunk.find(b"\n") + 1
-                if size + first_line_end - 1 > LINE_LIMIT:
-                    yield OVERLONG
-                    start = first_line_end
-                    pieces = []
-            pieces.append(chunk[start:end])
-            block = b"".join(pieces)
-            pieces = [chunk[end:]]
-            size = len(chunk) - end
+            if held and len(held) + chunk.find(b"\n") > LINE_LIMIT:
+                yield OVERLONG
+                start = chunk.find(b"\n") + 1
+                held.clear()
+            block = b"".join((held, chunk[start:end]))
+            held = bytearray(chunk[end:])
             if block:
                 yield block
-        if size > LINE_LIMIT:
+        if self._stop:
+            return
+        if len(held) > LINE_LIMIT:
             yield OVERLONG
-        elif size:
-            yield b"".join(pieces)
+        elif held:
+            yield bytes(held)
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Yield (line number from 1, line without its newline).
@@ -204,7 +211,7 @@ class Input:
         try:
             mode = os.fstat(self._descriptor).st_mode
         except OSError as error:
-            self._failed(error)
+            self._failed(str(error.strerror))
             return
         may_block = not stat.S_ISREG(mode)
         _enlarge_pipe(self._descriptor)
@@ -212,15 +219,16 @@ class Input:
         ready.register(self._descriptor, select.POLLIN)
         ready.register(self._stop.fileno(), select.POLLIN)
         while not self._stop:
-            if may_block and not ready.poll(0):
-                self._before_blocking()
-                ready.poll()
+            if may_block:
+                if not ready.poll(0):
+                    self._before_blocking()
+                    ready.poll()
                 if self._stop:
                     return
             try:
                 data = os.read(self._descriptor, READ_SIZE)
             except OSError as error:
-                self._failed(error)
+                self._failed(str(error.strerror))
                 return
             if not data:
                 return
@@ -246,7 +254,8 @@ def decompressed(chunks: Iterable[bytes]) -> Iterator[bytes]:
         return _inflated("gzip", everything, _GzipDecompressor, zlib.error)
     if head.startswith(_ZSTD_MAGIC):
         zstd = _zstd_library()
-        return _inflated("zstd", everything, zstd.ZstdDecompressor, zstd.ZstdError)
+        limit = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
+        return _inflated("zstd", everything, lambda: zstd.ZstdDecompressor(options=limit), zstd.ZstdError)
     return iter(everything)
 
 
@@ -272,7 +281,7 @@ def _inflated(
                 raise DecodeError(f"the {name} data end too early")
             yield data
     except error_type as error:
-        raise DecodeError(f"the {name} data are damaged: {error}") from error
+        raise DecodeError(f"the {name} data cannot be decompressed: {error}") from error
 
 
 class _GzipDecompressor:
@@ -311,7 +320,7 @@ def _zstd_library() -> Any:
 def _enlarge_pipe(descriptor: int) -> None:
     """Ask for a 1 MiB pipe: a quarter less time in a pipeline (and no harm where the kernel refuses)."""
     try:
-        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        if fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ) < PIPE_SIZE:
             fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
     except OSError:
         pass
