@@ -11,8 +11,7 @@ $XDG_CONFIG_HOME/overflowd/config.toml (by default in ~/.config), all of it opti
 
 import os
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from overflowd_tools.errors import UsageError
 from overflowd_tools.trust.keyfiles import config_directory, create_file
@@ -23,8 +22,7 @@ _ADDRESS = re.compile(r"[^\s@<>]+@[^\s@<>]+")
 _NOT_TEXT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """The settings; None is what the file does not say. key_path is absolute."""
 
     email: str | None = None

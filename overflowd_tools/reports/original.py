@@ -20,7 +20,7 @@ from overflowd_tools.errors import KeyFileError, RecordError
 from overflowd_tools.reports import canonical, report, writer
 from overflowd_tools.trust.keys import SIGNATURE_SIZE, PublicKey
 
-_UPTIME = range(1 << 32)
+_UPTIME = (0, (1 << 32) - 1)
 FLOW_FIELDS = {name: report.FLOW_FIELDS[name] for name in report.FLOW_FIELDS if not name.endswith("_ms")} | {
     "stime": _UPTIME,
     "etime": _UPTIME,

@@ -8,9 +8,8 @@ import binascii
 import re
 import socket
 from collections.abc import Collection
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from overflowd_tools.errors import KeyFileError, RecordError
 from overflowd_tools.reports import canonical
@@ -23,26 +22,27 @@ CLOCK_SKEW_MS = 120_000
 ROLES = {"src": "saddr", "dst": "daddr"}
 """The ends of a flow as `role` names them, and the field with the address of each."""
 
-_COUNT = range(canonical.MAX_INTEGER + 1)
-_TIME = range(-canonical.MAX_INTEGER, canonical.MAX_INTEGER + 1)
+_COUNT = (0, canonical.MAX_INTEGER)
+_TIME = (-canonical.MAX_INTEGER, canonical.MAX_INTEGER)
+_UINT8, _UINT16 = (0, (1 << 8) - 1), (0, (1 << 16) - 1)
 FLOW_FIELDS = {
     "bcount": _COUNT,
-    "dport": range(1 << 16),
+    "dport": _UINT16,
     "end_ms": _TIME,
-    "flags": range(1 << 16),
+    "flags": _UINT16,
     "pcount": _COUNT,
-    "protocol": range(1 << 8),
-    "sport": range(1 << 16),
+    "protocol": _UINT8,
+    "sport": _UINT16,
     "start_ms": _TIME,
-    "tos": range(1 << 8),
+    "tos": _UINT8,
 }
 """The integers of a flow in a report, and their ranges; saddr and daddr go with them, nothing else."""
-SAMPLING_FIELDS = {"p_ppt": range(1, 10**12 + 1), "sampling_rate": range(1, canonical.MAX_INTEGER + 1)}
+SAMPLING_FIELDS = {"p_ppt": (1, 10**12), "sampling_rate": (1, canonical.MAX_INTEGER)}
 """What tells a receiver for how many packets one report stands."""
 
 _REQUIRED_METADATA = {"epoch": _COUNT, "expires_ms": _COUNT, "seq": _COUNT, "time_ms": _COUNT}
 _METADATA_FIELDS = _REQUIRED_METADATA | SAMPLING_FIELDS
-_SOURCETYPE_FIELDS = {"version": range(1 << 16)}
+_SOURCETYPE_FIELDS = {"version": _UINT16}
 _MEMBERS = frozenset({"$schema", "contact", "flowdata", "metadata", "signature"})
 _SIGNATURE_MEMBERS = frozenset({"key", "signature"})
 _CONTACT_OCTETS = 64
@@ -50,8 +50,7 @@ _MAX_RULES = 16
 _RULE_ID = re.compile("[!-~]{1,32}")
 
 
-@dataclass(slots=True)
-class Report:
+class Report(NamedTuple):
     """A report that was read, and whose layout is right. verify() tells whether it is genuine."""
 
     version: int
@@ -185,7 +184,7 @@ def check_class(metadata: dict[str, Any]) -> None:
         raise RecordError(f"class and info are not {CLASS} and {INFO}")
 
 
-def check_flow_data(data: dict[str, Any], fields: dict[str, range]) -> None:
+def check_flow_data(data: dict[str, Any], fields: dict[str, tuple[int, int]]) -> None:
     """Check the addresses, and those of the fields that are there, of either version. Raises RecordError."""
     for name in ROLES.values():
         if address(data, name) != data[name]:
@@ -204,22 +203,22 @@ def check_sourcetype(flowdata: dict[str, Any]) -> None:
     integers(sourcetype, _SOURCETYPE_FIELDS)
 
 
-def integers(part: dict[str, Any], fields: dict[str, range]) -> dict[str, int]:
+def integers(part: dict[str, Any], fields: dict[str, tuple[int, int]]) -> dict[str, int]:
     """Return those of the fields that are there (and not null): integers in their ranges. Raises RecordError."""
     found = {}
-    for name, allowed in fields.items():
+    for name, (least, most) in fields.items():
         value = part.get(name)
         if value is not None:
-            if type(value) is not int or value not in allowed:
-                raise RecordError(_why_not(name, value, allowed))
+            if type(value) is not int or not least <= value <= most:
+                raise RecordError(_why_not(name, value, least, most))
             found[name] = value
     return found
 
 
-def _why_not(name: str, value: Any, allowed: range) -> str:
+def _why_not(name: str, value: Any, least: int, most: int) -> str:
     if type(value) in (int, float) and value > canonical.MAX_INTEGER:
         return f"{name} is beyond 2^53-1, which a report cannot carry"
-    return f"{name} is not an integer from {allowed[0]} to {allowed[-1]}"
+    return f"{name} is not an integer from {least} to {most}"
 
 
 def check_why(why: object) -> None:

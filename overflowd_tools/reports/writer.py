@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -36,14 +35,14 @@ _SOURCE = re.compile("([A-Za-z][A-Za-z_-]{0,30})([0-9]{0,3})")
 _SOURCE_NAMES = {"netflow": "Netflow", "ipfix": "IPFIX", "sflow": "sFlow", "packet": "Packet"}
 
 
-@dataclass(frozen=True, slots=True)
 class Contact:
     """Whom to talk to about a report. Raises RecordError for texts that no report may carry."""
 
-    email: str
-    identity: str
+    __slots__ = ("email", "identity")
 
-    def __post_init__(self) -> None:
+    def __init__(self, email: str, identity: str) -> None:
+        self.email = email
+        self.identity = identity
         canonical.encode(self.members())
         check_contact(self.members())
 
@@ -133,7 +132,7 @@ class Writer:
         return body
 
 
-def flow_data(flow: dict[str, Any], fields: dict[str, range]) -> dict[str, Any]:
+def flow_data(flow: dict[str, Any], fields: dict[str, tuple[int, int]]) -> dict[str, Any]:
     """Pick the addresses (made canonical) and the given fields, where it has them, out of a flow record.
 
     Raises RecordError for a flow without addresses, and for a field that is not an integer within its range.
