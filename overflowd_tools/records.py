@@ -55,15 +55,16 @@ class FlowWriter:
     def lines(self, batch: FlowBatch, exporter: bytes, exporter_port: int, received_ns: int) -> list[bytes]:
         """Return one line for each flow of the batch.
 
-        exporter (4 or 16 octets), exporter_port: where the datagram came from. received_ns: when, Unix time.
+        exporter (4 or 16 octets), exporter_port: where the datagram came from. received_ns: when, Unix time, or 0.
         """
         renderer = self._renderers.get(batch.template)
         if renderer is None:
             renderer = self._renderers[batch.template] = compile_template(batch.template)
         head = b"%s%d" % (_origin(batch.source, exporter, batch.domain, batch.sampling_rate), batch.export_ms)
         if self._envelope:
-            head += b',"exporter_port":%d,"recv_ms":%d' % (exporter_port, received_ns // 1_000_000)
-            head += b',"uptime_ms":%d' % batch.uptime_ms
+            head += b',"exporter_port":%d,"uptime_ms":%d' % (exporter_port, batch.uptime_ms)
+            if received_ns:
+                head += b',"recv_ms":%d' % (received_ns // 1_000_000)
             head += b"".join(_member(name) % value for name, value in batch.envelope.items())
         return renderer(head, batch.records, batch.export_ms, batch.uptime_ms)
 

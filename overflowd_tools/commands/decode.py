@@ -50,12 +50,10 @@ def run(context: command.Context) -> None:
     for source in context.inputs():
         decoder.decode(source)
     counts = context.counts
-    if counts["packets"] and not counts["datagrams"] and not context.args.packets and not context.status:
-        context.status = 1
-        context.say(
-            f"no flow export in {counts['packets']} packets;"
-            " -p takes the packets themselves as flows, of-meter(1) meters them"
-        )
+    if counts["packets"] and not counts["datagrams"] and not context.args.packets:
+        context.status = max(context.status, 1)
+        hint = "; -p takes the packets themselves as flows, of-meter(1) meters them" if counts["other_packets"] else ""
+        context.say(f"no flow export in {counts['packets']} packets{hint}")
 
 
 class _Decoder:
@@ -74,6 +72,8 @@ class _Decoder:
             self._take(source.name, reader.feed(chunk), fragments)
             if reader.finished:
                 break
+        if self._context.stop:  # the input goes on; only we do not
+            return
         self._take(source.name, reader.close(), fragments)
         fragments.close()
         if fragments.lost:
@@ -116,6 +116,7 @@ class _Decoder:
 def _packet_flow(captured: Packet, packet: IPPacket) -> dict[str, Any]:
     """Return a packet as a flow of its own; start and end are the moment of its capture."""
     seen_ms = captured.timestamp_ns // 1_000_000
+    times = {"start_ms": seen_ms, "end_ms": seen_ms, "time_src": "recv"} if seen_ms else {}
     ports = {"sport": packet.source_port, "dport": packet.destination_port, "flags": packet.tcp_flags}
     icmp = dict(zip(("icmp_type", "icmp_code"), packet.icmp or (), strict=False))
     return {
@@ -129,9 +130,7 @@ def _packet_flow(captured: Packet, packet: IPPacket) -> dict[str, Any]:
         "protocol": packet.protocol,
         "tos": packet.tos,
         **icmp,
-        "start_ms": seen_ms,
-        "end_ms": seen_ms,
-        "time_src": "recv",
+        **times,
     }
 
 

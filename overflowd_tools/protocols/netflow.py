@@ -74,13 +74,14 @@ def decode_netflow1(datagram: bytes, missing: int = 0) -> FlowBatch | None:
     Arguments and result as for decode_netflow5. A count that does not fit the length is no NetFlow 1 at all: too much
     else begins with these two octets (STUN, TFTP), and the header has nothing more to tell them apart by.
     """
-    if len(datagram) < _HEADER1.size:
+    if len(datagram) < 16:
+        _refuse_cut_header(1, datagram, missing, 16, NETFLOW1, NETFLOW1_LONG)
         return None
     _, count, uptime, seconds, nanoseconds = _HEADER1.unpack_from(datagram)
     length = len(datagram) + missing
     for template in (NETFLOW1, NETFLOW1_LONG):
-        if length == _HEADER1.size + count * template.length:
-            records = _whole_records(datagram, _HEADER1.size, template, count)
+        if count and length == 16 + count * template.length:
+            records = _whole_records(datagram, 16, template, count)
             export_ms = _unix_ms(seconds, nanoseconds)
             return FlowBatch("netflow1", template, records, 0, export_ms, uptime, 1, {}, count)
     return None
@@ -90,14 +91,17 @@ def decode_netflow5(datagram: bytes, missing: int = 0) -> FlowBatch | None:
     """Decode NetFlow 5. The domain is engine_type << 8 | engine_id.
 
     missing: octets of the datagram that the capture lacks at its end. Returns None for a datagram of another protocol;
-    raises DecodeError for one that is cut inside the header.
+    raises DecodeError for one that the capture cuts inside the header, and one that holds records but announces none.
     """
-    if len(datagram) < _HEADER5.size:
-        raise DecodeError(f"NetFlow 5 header cut short: {len(datagram)} of {_HEADER5.size} octets")
+    if len(datagram) < 24:
+        _refuse_cut_header(5, datagram, missing, 24, NETFLOW5)
+        return None
     _, count, uptime, seconds, nanoseconds, sequence, engine_type, engine_id, sampling = _HEADER5.unpack_from(datagram)
     octets = len(datagram) - 24
-    if octets + missing != 48 * count and not _credible_time(seconds, nanoseconds):
+    if not ((count and octets + missing == 48 * count) or _credible_time(seconds, nanoseconds)):
         return None
+    if not count and octets >= 48:
+        raise _nothing_announced(5, octets)
     return FlowBatch(
         "netflow5",
         NETFLOW5,
@@ -113,15 +117,30 @@ def decode_netflow5(datagram: bytes, missing: int = 0) -> FlowBatch | None:
 
 def decode_netflow7(datagram: bytes, missing: int = 0) -> FlowBatch | None:
     """Decode NetFlow 7 (Catalyst switches). Arguments and result as for decode_netflow5."""
-    if len(datagram) < _HEADER7.size:
-        raise DecodeError(f"NetFlow 7 header cut short: {len(datagram)} of {_HEADER7.size} octets")
-    _, count, uptime, seconds, nanoseconds, sequence = _HEADER7.unpack_from(datagram)
-    length = len(datagram) + missing
-    if length != 24 + 52 * count and not _credible_time(seconds, nanoseconds):
+    if len(datagram) < 24:
+        _refuse_cut_header(7, datagram, missing, 24, NETFLOW7)
         return None
+    _, count, uptime, seconds, nanoseconds, sequence = _HEADER7.unpack_from(datagram)
+    octets = len(datagram) - 24
+    if not ((count and octets + missing == 52 * count) or _credible_time(seconds, nanoseconds)):
+        return None
+    if not count and octets >= 52:
+        raise _nothing_announced(7, octets)
     records = _whole_records(datagram, 24, NETFLOW7, count)
     export_ms = _unix_ms(seconds, nanoseconds)
     return FlowBatch("netflow7", NETFLOW7, records, 0, export_ms, uptime, 1, {"seq": sequence}, count)
+
+
+def _refuse_cut_header(version: int, datagram: bytes, missing: int, header_length: int, *templates: Template) -> None:
+    """Raise DecodeError if a datagram cut inside its header is an export by its count and its length."""
+    count = int.from_bytes(datagram[2:4])
+    records = len(datagram) + missing - header_length
+    if count and any(records == count * template.length for template in templates):
+        raise DecodeError(f"NetFlow {version} header cut short: {len(datagram)} of {header_length} octets")
+
+
+def _nothing_announced(version: int, octets: int) -> DecodeError:
+    return DecodeError(f"the NetFlow {version} header announces no flows; {octets} octets follow it")
 
 
 def _whole_records(datagram: bytes, offset: int, template: Template, count: int) -> bytes:
