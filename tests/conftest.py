@@ -1,0 +1,42 @@
+"""Options and rules of the whole test suite."""
+
+import os
+import re
+
+import pytest
+from harness import Workplace, make_workplace
+
+ALLOWED_IN_CI = re.compile("OF_CORPORA|IPv6|root|namespace|every user may")
+"""What a machine may lack. The tools that tests compare with are there, or CI has not tested what it says."""
+
+
+def pytest_addoption(parser):
+    parser.addoption("--rewrite", action="store_true", help="write what the commands do now into tests/golden")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    return no_silent_skip(report)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    report = yield
+    return no_silent_skip(report)
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory) -> Workplace:
+    """A home with a key and a contact, and good input of every kind."""
+    return make_workplace(tmp_path_factory.mktemp("home"))
+
+
+def no_silent_skip(report):
+    """In CI, a test skipped because a tool is missing has failed."""
+    if os.environ.get("CI") and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not ALLOWED_IN_CI.search(reason):
+            report.outcome = "failed"
+            report.longrepr = f"{reason} - and CI must have it"
+    return report
