@@ -8,7 +8,6 @@ This is the only module that imports nacl, which takes some 5 ms: import it wher
 import binascii
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import lru_cache
 from struct import Struct
 
@@ -45,7 +44,6 @@ _OPERATIONS_RANGE = range(1 << 15, (1 << 25) + 1)
 _MEMORY_RANGE = range(1 << 24, (1 << 30) + 1)
 
 
-@dataclass(frozen=True, slots=True)
 class PublicKey:
     """A valid public key: 32 octets, and the 8-octet number by which stock tools match signatures to keys.
 
@@ -55,16 +53,24 @@ class PublicKey:
     canonical encoding: under a key of small order, one signature fits every message.
     """
 
-    raw: bytes
-    key_number: bytes = field(default=b"", compare=False)
+    __slots__ = ("key_number", "raw")
 
-    def __post_init__(self) -> None:
-        if len(self.raw) != 32 or not crypto_core_ed25519_is_valid_point(self.raw):
+    def __init__(self, raw: bytes, key_number: bytes = b"") -> None:
+        if len(raw) != 32 or not crypto_core_ed25519_is_valid_point(raw):
             raise KeyFileError("not a valid Ed25519 public key")
-        if not self.key_number:
-            object.__setattr__(self, "key_number", crypto_hash_sha256(self.raw)[:8])
-        elif len(self.key_number) != 8:
+        if key_number and len(key_number) != 8:
             raise KeyFileError("a key number has 8 octets")
+        self.raw = raw
+        self.key_number = key_number or crypto_hash_sha256(raw)[:8]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PublicKey) and self.raw == other.raw
+
+    def __hash__(self) -> int:
+        return hash(self.raw)
+
+    def __repr__(self) -> str:
+        return f"<PublicKey {self.text}>"
 
     @property
     def text(self) -> str:
