@@ -1,0 +1,113 @@
+"""The house: every command has its link, module, entry point and man page, and the pages say what the options are."""
+
+import re
+import subprocess
+import tomllib
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from harness import BIN, COMMANDS, TOP, parsers
+
+MAN = TOP / "man"
+PAGES = sorted(MAN.iterdir())
+PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())
+COMMAND_SECTIONS = ("NAME", "SYNOPSIS", "DESCRIPTION", "EXIT STATUS", "EXAMPLES", "SEE ALSO")
+OTHER_SECTIONS = ("NAME", "DESCRIPTION", "SEE ALSO")
+COMMON = {"help", "version", "quiet", "verbose", "stats", "strict"}
+
+LONGEST = 420
+LONG_FOR_A_REASON = {
+    "man/overflowd-report.5": "a reference of every field, to be read in parts",
+    "tests/commands/test_send.py": "each reason for a refusal needs a report, and each limit a clock",
+    "tests/reports/test_report.py": "one table of all that a report must not be",
+    "tests/test_cli.py": "one table of what all commands have in common",
+    "tests/trust/test_keys.py": "the known bad keys, and three other programs to agree with",
+}
+
+
+def test_a_command_is_in_all_four_places():
+    modules = {path.stem for path in (TOP / "overflowd_tools" / "commands").glob("*.py")} - {"__init__"}
+    assert {f"of-{name}" for name in modules} == set(COMMANDS)
+    assert {page.stem for page in PAGES if page.suffix == ".1"} == set(COMMANDS)
+    assert PROJECT["project"]["scripts"] == {
+        command: f"overflowd_tools.commands.{command.removeprefix('of-')}:main" for command in COMMANDS
+    }
+    assert all((BIN / command).readlink() == Path("of") for command in COMMANDS)
+
+
+def test_man_pages_are_installed_by_pip():
+    shared = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
+    assert shared == {f"man/{page.name}": f"share/man/man{page.suffix[1:]}/{page.name}" for page in PAGES}
+
+
+def test_readme_names_every_command():
+    rows = re.findall(r"^\| `(of-[a-z]+)` \|", (TOP / "README.md").read_text(), re.MULTILINE)
+    assert sorted(rows) == COMMANDS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_man_page_form(page):
+    text = page.read_text()
+    assert text.startswith(".Dd ")
+    datetime.strptime(text.splitlines()[0], ".Dd %B %d, %Y")
+    assert f"\n.Dt {page.stem.upper()} {page.suffix[1:]}\n.Os\n.Sh NAME\n.Nm {page.stem}\n.Nd " in text
+    sections = re.findall(r"^\.Sh (.+)$", text, re.MULTILINE)
+    for name in COMMAND_SECTIONS if page.suffix == ".1" else OTHER_SECTIONS:
+        assert name in sections
+    assert re.search(r"[^\x00-\x7f]", text) is None
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_man_page_and_help_have_the_same_options(command):
+    text = (MAN / f"{command}.1").read_text()
+    described = {option for line in re.findall(r"^\.It (Fl .+)$", text, re.MULTILINE) for option in flags(line)}
+    assert described == {
+        option for parser in parsers(command).values() for action in parser._actions for option in action.option_strings
+    }
+    synopsis = flags(text.partition(".Sh SYNOPSIS\n")[2].partition("\n.Sh ")[0])
+    assert synopsis <= described
+    for parser in parsers(command).values():
+        own = [action.option_strings for action in parser._actions if action.dest not in COMMON]
+        assert not [names for names in own if names and not synopsis & set(names)]
+
+
+def flags(macros: str) -> set[str]:
+    """Return the options in mdoc(7) source: Fl kq is -k and -q, Fl -key is --key."""
+    words = re.findall(r"\bFl (-?[A-Za-z0-9][A-Za-z0-9-]*)", macros)
+    long = {f"-{word}" for word in words if word.startswith("-")}
+    return long | {f"-{letter}" for word in words if not word.startswith("-") for letter in word}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_subcommands_are_described(command):
+    text = (MAN / f"{command}.1").read_text()
+    described = set(re.findall(r"^\.It Cm (\S+)", text, re.MULTILINE))
+    assert described == set(parsers(command)) - {""}
+
+
+def test_no_file_is_empty_and_none_too_long():
+    files = [path for path in house() if path.is_file() and not path.is_symlink()]
+    assert len(files) > 100
+    assert not [str(path) for path in files if not path.stat().st_size and path.parent.name not in golden_cases()]
+    lengths = {str(path.relative_to(TOP)): len(path.read_bytes().splitlines()) for path in files if is_written(path)}
+    assert {path for path, length in lengths.items() if length > LONGEST} == set(LONG_FOR_A_REASON)
+
+
+def house() -> list[Path]:
+    """Return what git would commit; in a copy without git, what lies in the rooms."""
+    listing = ["git", "-C", str(TOP), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(listing, capture_output=True, check=False)
+    if done.returncode == 0:
+        return [TOP / name for name in done.stdout.decode().split("\0") if name and (TOP / name).exists()]
+    rooms = [TOP / name for name in ("bin", "man", "overflowd_tools", "tests")]
+    return [path for room in rooms for path in room.rglob("*") if "__pycache__" not in path.parts]
+
+
+def golden_cases() -> set[str]:
+    return {path.name for path in (TOP / "tests" / "golden").glob("*/*")}
+
+
+def is_written(path: Path) -> bool:
+    """Tell what people write from data."""
+    return not {"data", "golden"} & set(path.parts[len(TOP.parts) :])
