@@ -100,6 +100,8 @@ def decode_netflow5(datagram: bytes, missing: int = 0) -> FlowBatch | None:
     octets = len(datagram) - 24
     if not ((count and octets + missing == 48 * count) or _credible_time(seconds, nanoseconds)):
         return None
+    if datagram.find(0, 4) in (-1, len(datagram) - 1):  # the text of a TFTP error (RFC 1350), which begins alike
+        return None
     if not count and octets >= 48:
         raise _nothing_announced(5, octets)
     return FlowBatch(
