@@ -14,8 +14,6 @@ PAGES = sorted(MAN.iterdir())
 PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())
 COMMAND_SECTIONS = ("NAME", "SYNOPSIS", "DESCRIPTION", "EXIT STATUS", "EXAMPLES", "SEE ALSO")
 OTHER_SECTIONS = ("NAME", "DESCRIPTION", "SEE ALSO")
-COMMON = {"help", "version", "quiet", "verbose", "stats", "strict"}
-
 LONGEST = 420
 LONG_FOR_A_REASON = {
     "man/overflowd-report.5": "a reference of every field, to be read in parts",
@@ -67,9 +65,6 @@ def test_man_page_and_help_have_the_same_options(command):
     }
     synopsis = flags(text.partition(".Sh SYNOPSIS\n")[2].partition("\n.Sh ")[0])
     assert synopsis <= described
-    for parser in parsers(command).values():
-        own = [action.option_strings for action in parser._actions if action.dest not in COMMON]
-        assert not [names for names in own if names and not synopsis & set(names)]
 
 
 def flags(macros: str) -> set[str]:
