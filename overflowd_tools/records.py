@@ -189,7 +189,7 @@ class _Fragments(dict[bytes, bytes]):
     def __init__(self, fields: list[Field]) -> None:
         super().__init__()
         self._unpack = Struct("!" + "".join(map(_code, fields))).unpack
-        self._shown = [field for field in fields if field.kind is not Kind.PADDING]
+        self._fields = fields
 
     def __missing__(self, octets: bytes) -> bytes:
         if len(self) >= _FRAGMENTS_KEPT:
@@ -198,7 +198,7 @@ class _Fragments(dict[bytes, bytes]):
         return text
 
     def _members(self, octets: bytes) -> Iterator[bytes]:
-        for field, value in zip(self._shown, self._unpack(octets), strict=True):
+        for field, value in zip(self._fields, self._unpack(octets), strict=True):
             if field.kind is Kind.IPV4:
                 yield _member(field.name, b'"%s"') % address_text(value)
             else:
@@ -207,8 +207,6 @@ class _Fragments(dict[bytes, bytes]):
 
 def _code(field: Field) -> str:
     """Return the code of the struct module for a field."""
-    if field.kind is Kind.PADDING:
-        return f"{field.length}x"
     return "4s" if field.kind is Kind.IPV4 else _CODES[field.length]
 
 
