@@ -67,7 +67,7 @@ def make(directory: Path) -> None:
         export(attack, directory / "flood-sampled.pcap", 5, "-s", "100")
     for name in ("flood.pcap", "flood-sampled.pcap"):
         compress(directory / name)
-    (directory / "netflow7.pcap").write_bytes(netflow7_capture())
+    (directory / "every-field.pcap").write_bytes(every_field_capture())
 
 
 @contextlib.contextmanager
@@ -117,9 +117,7 @@ def ping(client: str, count: int) -> None:
         icmp.bind((client, 0))
         for sequence in range(count):
             message = struct.pack("!BBHHH", 8, 0, 0, os.getpid() & 0xFFFF, sequence) + bytes(56)
-            total = sum(struct.unpack(f"!{len(message) // 2}H", message))
-            total = (total & 0xFFFF) + (total >> 16)
-            icmp.sendto(message[:2] + struct.pack("!H", ~total & 0xFFFF) + message[4:], (WEB_SERVER, 0))
+            icmp.sendto(message[:2] + checksum(message) + message[4:], (WEB_SERVER, 0))
 
 
 def reflect() -> None:
@@ -173,27 +171,61 @@ def compress(path: Path) -> None:
     path.unlink()
 
 
-def netflow7_capture() -> bytes:
-    """Return a capture of one NetFlow 7 datagram; no free exporter speaks that version.
+def every_field_capture() -> bytes:
+    """Return a capture of one datagram of NetFlow 1, 5 and 7 each, in which every field has a value of its own.
 
-    Every field has a value of its own, so that two which were swapped would show.
+    The second flow of each began before sysUptime wrapped, and ended a little after the header was filled in.
     """
-    header = struct.pack("!HHIIIII", 7, 2, 0x00A0_0000, 1_792_540_800, 250_000_000, 77, 0)
-    datagram = header
-    for number in (0, 1):
-        addresses = [socket.inet_aton(f"{net}.{number + 5}") for net in ("198.51.100", "203.0.113", "192.0.2")]
-        datagram += b"".join(addresses)
-        datagram += struct.pack("!HHIIII", 31 + number, 12, 1300 + number, 140_000 + number, 0x009F_0000, 0x009F_8000)
-        datagram += struct.pack("!HHBBBBHHBBH", 1234 + number, 80, 1, 0x1B, 6, 0x10, 64500, 64511, 22, 23, 256)
-        datagram += socket.inet_aton("192.0.2.254")
-    udp = struct.pack("!HHHH", 7000, 9996, 8 + len(datagram), 0) + datagram  # RFC 768: checksum 0 is none
-    ip = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0)
-    ip += socket.inet_aton("192.0.2.7") + socket.inet_aton(COLLECTOR)
-    total = sum(struct.unpack("!10H", ip))
-    ip = ip[:10] + struct.pack("!H", ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF) + ip[12:]
-    frame = bytes.fromhex("020000000002 020000000001 0800") + ip + udp
-    file_header = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
-    return file_header + struct.pack("<IIII", 1_792_540_800, 300_000, len(frame), len(frame)) + frame
+    times = (0x00A0_0000, 0x009F_0000, 0x009F_8000), (0x0000_0400, 0xFFFF_F000, 0x0000_0500)
+    packets = []
+    for version, exporter in ((1, "192.0.2.11"), (5, "2001:db8::5"), (7, "192.0.2.7")):
+        for flow, (uptime, first, last) in enumerate(times):
+            moment = struct.pack("!III", uptime, 1_792_540_800 + version, 250_000_000 + 1_000_000 * flow)
+            header = struct.pack("!HH", version, 1) + moment
+            if version == 5:
+                header += struct.pack("!IBBH", 77 + flow, 3, 4, 1 << 14 | 100)  # sampling mode 1, 1 in 100
+            elif version == 7:
+                header += struct.pack("!II", 78 + flow, 0)
+            packets.append(datagram(exporter, 7000 + version, header + record(version, flow, first, last)))
+    capture = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 101)
+    for number, packet in enumerate(packets):
+        capture += struct.pack("<IIII", 1_792_540_808, 300_000 + number, len(packet), len(packet)) + packet
+    return capture
+
+
+def record(version: int, flow: int, first: int, last: int) -> bytes:
+    """Return a NetFlow record; flow sets apart the two of a kind."""
+    data = b"".join(socket.inet_aton(f"{net}.{flow + 5}") for net in ("198.51.100", "203.0.113", "192.0.2"))
+    data += struct.pack("!HHIIII", 31 + flow, 12, 1300 + flow, 140_000 + flow, first, last)
+    data += struct.pack("!HH", 1234 + flow, 80)
+    if version == 1:
+        return data + struct.pack("!HBBB7x", 0, 6, 0x10, 0x1B)
+    data += struct.pack("!BBBBHHBBH", 1, 0x1B, 6, 0x10, 64500, 64511, 22, 23, 256)
+    return data + (socket.inet_aton("192.0.2.254") if version == 7 else b"")
+
+
+def datagram(source: str, port: int, payload: bytes) -> bytes:
+    """Return an IP packet (RFC 791 or 8200) with a UDP datagram (RFC 768)."""
+    length = 8 + len(payload)
+    if ":" in source:
+        ip = struct.pack("!IHBB", 6 << 28, length, 17, 64)
+        ip += socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, "2001:db8::2")
+        pseudo = ip[8:] + struct.pack("!II", length, 17)
+    else:
+        ip = struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 1, 0, 64, 17, 0)
+        ip += socket.inet_aton(source) + socket.inet_aton(COLLECTOR)
+        ip = ip[:10] + checksum(ip) + ip[12:]
+        pseudo = ip[12:] + struct.pack("!HH", 17, length)
+    udp = struct.pack("!HHH", port, 9996, length)
+    return ip + udp + checksum(pseudo + udp + payload) + payload
+
+
+def checksum(data: bytes) -> bytes:
+    """Return the Internet checksum (RFC 1071)."""
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return struct.pack("!H", ~total & 0xFFFF)
 
 
 if __name__ == "__main__":
