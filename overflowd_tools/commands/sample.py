@@ -39,14 +39,17 @@ def run(context: command.Context) -> None:
     from random import Random, SystemRandom
 
     args = context.args
-    context.counts.update(flows=0, kept=0)
-    random = SystemRandom() if args.seed is None else Random(args.seed)  # noqa: S311 - asked for by --seed alone
+    waits: Random = SystemRandom()
+    draws: Random = waits
+    if args.seed is not None:
+        waits, draws = (Random(f"{args.seed} {use}") for use in ("waits", "draws"))  # noqa: S311 - asked for
     name = ""
 
     def reject(line: int, reason: str) -> None:
         context.reject(name, f"line {line}", reason, reason.partition(":")[0])
 
-    sampler = Sampler(Law(args.rate, args.amplification), random, reject)
+    sampler = Sampler(Law(args.rate, args.amplification), waits, draws, reject)
+    context.counts = sampler.counts
     for source in context.inputs():
         name = source.name
         sampler.line = 0
@@ -55,8 +58,8 @@ def run(context: command.Context) -> None:
                 sampler.line += 1
                 reject(sampler.line, "longer than 1 MiB")
                 continue
-            context.output.write_all(sampler.sample(block))
-            context.counts.update(flows=sampler.flows, kept=sampler.kept)
+            for line in sampler.sample(block):
+                context.output.write(line)
 
 
 def _rate(text: str) -> float:

@@ -28,7 +28,7 @@ class Law:
         """Return the probability for a flow, in parts per trillion: at least 1, at most 10^12.
 
         packets, octets: the counters as exported, of packets that the exporter had sampled 1 in sampling_rate; no
-        packets count as one.
+        packets count as one. More of any of the three never give less.
         """
         packets = packets or 1
         factor, divisor = sampling_rate.as_integer_ratio()
@@ -42,8 +42,8 @@ class Law:
 
 
 def composed(first_ppt: int, second_ppt: int) -> int:
-    """Return the probability of passing two samplers, in parts per trillion: at least 1."""
-    return max(1, _rounded(first_ppt * second_ppt, PPT))
+    """Return the probability of passing two samplers, in parts per trillion: rounded down, but at least 1."""
+    return max(1, first_ppt * second_ppt // PPT)
 
 
 def _rounded(numerator: int, denominator: int) -> int:
