@@ -32,6 +32,9 @@ NOT_RUN = {
 }
 """Examples that wait for the network, or need what came from there."""
 
+OTHERS = ("jq", "minisign", "tcpdump", "tcprewrite")
+"""Programs that examples show ours together with."""
+
 PAGES = sorted((TOP / "man").iterdir())
 ROFF = {r"\e": "\\", r"\-": "-", r"\&": "", r"\(aq": "'", r"\(dq": '"', r"\(ti": "~", r"\(ha": "^"}
 
@@ -81,6 +84,9 @@ def home(tmp_path) -> Path:
 
 def run(home: Path, step: Step) -> list[str]:
     """Return what a terminal would show. Nothing is sent to anyone but this machine."""
+    for program in OTHERS:
+        if re.search(rf"\b{program} -", step.command) and not shutil.which(program):
+            pytest.skip(f"{program} is not installed")
     assert "of-send" not in step.command or re.search("of-send -n|--to udp://127\\.", step.command)
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", step.command],
