@@ -132,11 +132,14 @@ class Workplace(NamedTuple):
             more.setdefault(stream, subprocess.PIPE)
         return subprocess.run(argv, env=environment(self.home), timeout=SECONDS, check=False, **more)
 
-    def begin(self, command: str, *argv: object, **more) -> subprocess.Popen[bytes]:
-        """Start a command with pipes and without buffers of ours; the result is a context manager."""
+    def begin(self, command: str, *argv: object, arguments=None, **more) -> subprocess.Popen[bytes]:
+        """Start a command, with pipes and no buffers of ours; the result is a context manager.
+
+        arguments stand in for those that the command needs.
+        """
         for stream in ("stdin", "stdout", "stderr"):
             more.setdefault(stream, subprocess.PIPE)
-        argv = [str(BIN / command), *self.argv(command), *map(str, argv)]
+        argv = [str(BIN / command), *(arguments or self.argv(command)), *map(str, argv)]
         return subprocess.Popen(argv, env=environment(self.home), bufsize=0, **more)
 
     @contextlib.contextmanager
