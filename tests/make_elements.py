@@ -1,10 +1,12 @@
 """Make overflowd_tools/protocols/elements.tsv again: python tests/make_elements.py CORPORA [FILE].
 
-CORPORA holds the registries named below, as the repositories of NetGauze and libfds keep them. Numbers, names, types,
-units and semantics are taken as registered; descriptions are not. The last column is ours: the field of a flow line.
+CORPORA holds the registries named below, as the repositories of NetGauze and libfds keep them, and MANIFEST.tsv, which
+says where they are from. Numbers, names, types, units and semantics are taken as registered; descriptions are not.
+The last column is ours: the field of a flow line.
 The same registries give the same file, octet for octet.
 """
 
+import csv
 import re
 import sys
 import xml.etree.ElementTree as ET
@@ -200,20 +202,26 @@ class Row(NamedTuple):
 
 
 def main() -> int:
-    corpora = Path(sys.argv[1])
+    if len(sys.argv) < 2:
+        sys.exit("usage: make_elements.py CORPORA [FILE]")
     target = Path(sys.argv[2]) if len(sys.argv) > 2 else TABLE
-    target.write_text(make(corpora), encoding="utf-8")
+    target.write_text(make(Path(sys.argv[1])), encoding="ascii")
     return 0
 
 
 def make(corpora: Path) -> str:
     """Return the text of the table."""
+    with (corpora / "MANIFEST.tsv").open(encoding="utf-8", newline="") as file:
+        manifest = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    origins = {
+        line["file"]: f"{line['origin_repo']} {line['origin_path']} at {line['commit'][:12]}" for line in manifest
+    }
     rows: dict[tuple[str, int], Row] = {}
     header = ["Information elements. Made by tests/make_elements.py, not by hand; sources and how many each added:"]
     for path, enterprise in REGISTRIES:
         root = ET.parse(corpora / path).getroot()
         found = list(iana_rows(root, enterprise) if root.tag == f"{IANA}registry" else libfds_rows(root, enterprise))
-        header.append(f"{add(rows, found):5} of {len(found):3}  {path}, {date(root)}")
+        header.append(f"{add(rows, found):5} of {len(found):3}  {origins[path]}, {date(root)}")
     for source, text in OTHERS:
         others = [Row(words[0], int(words[1]), *words[2:]) for words in map(str.split, text.splitlines())]
         header.append(f"{add(rows, others):5} of {len(others):3}  {source}")

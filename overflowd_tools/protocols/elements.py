@@ -4,7 +4,6 @@ elements.tsv holds IANA's elements, those of some enterprises and the types that
 tests/make_elements.py makes it from the registries.
 """
 
-import os
 import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -26,9 +25,9 @@ _NETFLOW9_OWN = 0x8000
 _STAND_INS = {"v9": NETFLOW9, "scope": SCOPE_ENTERPRISE}
 _PREFIXES = {number: text for text, number in _STAND_INS.items()}
 _COLUMNS = 7
-_NUMBER = re.compile(r"[0-9]{1,10}")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
-_IESPEC = re.compile(r"([^\s(<\[]+)\((?:([^\s/)]+)/)?([^\s/)]+)\)<([^\s>]+)>(?:\[(?:[0-9]+|v)\])?")
+_NUMBER = r"[0-9]{1,10}"
+_NAME = r"[A-Za-z_][A-Za-z0-9_.-]{0,127}"
+_IESPEC = r"([^\s(<\[]+)\((?:([^\s/)]+)/)?([^\s/)]+)\)<([^\s>]+)>(?:\[(?:[0-9]+|v)\])?"
 """name(enterprise/id)<type>[length], as python-ipfix and others write elements."""
 
 
@@ -66,8 +65,10 @@ class ElementTable:
     @classmethod
     def standard(cls) -> "ElementTable":
         """Read the table that comes with the program; it takes some milliseconds."""
-        with open(os.path.join(os.path.dirname(__file__), "elements.tsv"), encoding="ascii") as file:
-            rows = [line.split("\t") for line in file.read().splitlines() if line[0] != "#"]
+        import pkgutil
+
+        text = (pkgutil.get_data(__package__, "elements.tsv") or b"").decode("ascii")
+        rows = [line.split("\t") for line in text.splitlines() if line[0] != "#"]
         stand_ins = _STAND_INS
         return cls(
             Element(stand_ins[row[0]] if row[0] in stand_ins else int(row[0]), int(row[1]), *row[2:]) for row in rows
@@ -90,17 +91,17 @@ class ElementTable:
         Those are IANA's elements under REVERSE (RFC 5103), and CERT's with bit 0x4000, which yaf(1) sets.
         """
         element = self.lookup(enterprise, number, netflow9=netflow9)
-        if element is None and enterprise == REVERSE:
-            return Resolved(self.lookup(IANA, number), True)
-        if element is None and enterprise == CERT and number & _CERT_REVERSE_BIT:
-            return Resolved(self.lookup(CERT, number & ~_CERT_REVERSE_BIT), True)
+        if enterprise == REVERSE:
+            return Resolved(self.lookup(IANA, number) or element, True)
+        if enterprise == CERT and number & _CERT_REVERSE_BIT:
+            return Resolved(self.lookup(CERT, number & ~_CERT_REVERSE_BIT) or element, True)
         return Resolved(element, False)
 
     def key(self, enterprise: int, number: int, *, netflow9: bool = False) -> str:
         """Return the name of a member of `ie`, different for every element.
 
-        IANA's elements go by their name, others by enterprise:name, unknown ones and those of the reverse direction by
-        enterprise/number.
+        IANA's elements go by their name, others by enterprise:name; those without a name of their own, as in the
+        reverse direction, by enterprise/number.
         """
         element = self.lookup(enterprise, number, netflow9=netflow9)
         if element is None:
@@ -159,7 +160,7 @@ def _split(text: str) -> list[str]:
         if not 4 <= len(cells) <= _COLUMNS:
             raise ValueError(f"{len(cells)} columns, where 4 to {_COLUMNS} are expected")
         return cells
-    match = _IESPEC.fullmatch(text)
+    match = re.fullmatch(_IESPEC, text)
     if not match:
         raise ValueError("neither columns parted by tabs nor name(enterprise/id)<type>")
     name, enterprise, number, kind = match.groups()
@@ -168,7 +169,7 @@ def _split(text: str) -> list[str]:
 
 def _checked(element: Element) -> Element:
     """Refuse an element whose name or type cannot be. Names go into lines as they are."""
-    if not _NAME.fullmatch(element.name):
+    if not re.fullmatch(_NAME, element.name):
         raise ValueError(f"{element.name!r} is no name: letters, digits, _ . and -, no digit first")
     if element.type not in TYPES:
         raise ValueError(f"{element.type!r} is no type; types are {', '.join(sorted(TYPES))}")
@@ -176,6 +177,6 @@ def _checked(element: Element) -> Element:
 
 
 def _integer(what: str, text: str, most: int) -> int:
-    if not _NUMBER.fullmatch(text) or int(text) > most:
+    if not re.fullmatch(_NUMBER, text) or int(text) > most:
         raise ValueError(f"{what} {text!r} is no number from 0 to {most}")
     return int(text)
