@@ -1,0 +1,189 @@
+"""What has to be remembered of exporters to understand them: templates, options, sequence numbers; all of it bounded.
+
+A session is what RFC 7011 section 8 calls a transport session's observation domain: protocol, address, port and domain.
+Nothing one exporter sends can change how the records of another are read.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from overflowd_tools.errors import DecodeError
+from overflowd_tools.protocols import options
+from overflowd_tools.protocols.announced import Announced
+from overflowd_tools.protocols.elements import ElementTable
+from overflowd_tools.protocols.layouts import Layout, Record
+from overflowd_tools.protocols.lists import ListDecoder
+from overflowd_tools.protocols.sequence import Stream
+from overflowd_tools.protocols.times import span
+
+SESSIONS = 10_000
+TEMPLATES = 4096
+PENDING_OCTETS = 16 << 20
+PENDING_SETS = 256
+PENDING_NS = 600_000_000_000
+LAYOUTS_KEPT = 4096
+
+
+class Export(NamedTuple):
+    """What the header of a message says, and how it came: context of every record in it.
+
+    uptime_ms: sysUptime, None in protocols whose header has none. received_ns: Unix time of arrival, 0 if unknown.
+    """
+
+    source: str
+    exporter: bytes
+    port: int
+    domain: int
+    export_ms: int
+    uptime_ms: int | None
+    received_ns: int
+    envelope: dict[str, int]
+
+
+class Row(NamedTuple):
+    """One line to be: its type, its context, and its members but for what the context says."""
+
+    type: str
+    export: Export
+    members: dict[str, Any]
+
+
+class DataSet(NamedTuple):
+    """The records of one data set, before anything is known of them but their template."""
+
+    export: Export
+    layout: Layout
+    content: bytes
+
+
+class Session:
+    """One exporter's domain."""
+
+    __slots__ = ("layouts", "lists", "options", "pending", "stream", "unknown")
+
+    def __init__(self, table: ElementTable) -> None:
+        self.layouts: OrderedDict[int, Layout] = OrderedDict()
+        self.options = options.Options()
+        self.pending: dict[int, list[tuple[Export, bytes]]] = {}
+        self.stream = Stream()
+        self.unknown: set[int] = set()
+        """Templates that were missed and complained of."""
+        self.lists = ListDecoder(table, self.layouts.get)
+
+    def forget(self, number: int, kinds: range) -> None:
+        """Withdraw a template, or with 2 or 3 for a number all of a kind (RFC 7011 section 8.1)."""
+        if number in kinds:
+            self.layouts.clear()
+        else:
+            self.layouts.pop(number, None)
+
+
+class Exporters:
+    """All sessions, the least recently heard of too many forgotten."""
+
+    def __init__(self, table: ElementTable | None = None) -> None:
+        self._table = table
+        self._sessions: OrderedDict[tuple[Any, ...], Session] = OrderedDict()
+        self._layouts: OrderedDict[tuple[Any, ...], Layout] = OrderedDict()
+        self._options: OrderedDict[tuple[bytes, int], options.Options] = OrderedDict()
+        self._pending_octets = 0
+        self.forgotten = 0
+
+    def session(self, export: Export) -> Session:
+        """Return the session that a message belongs to."""
+        key = (export.source, export.exporter, export.port, export.domain)
+        session = self._sessions.get(key)
+        if session is None:
+            session = self._sessions[key] = Session(self._elements())
+            # Exporters change their port at every restart: what their options said is kept by address and domain.
+            session.options = self._options.setdefault(key[1::2], session.options)
+            if len(self._sessions) > SESSIONS:
+                self._drop_oldest()
+        else:
+            self._sessions.move_to_end(key)
+        return session
+
+    def learn(self, session: Session, announced: Announced, *, netflow9: bool) -> list[DataSet]:
+        """Take a template; return the data sets that waited for it. An invalid one never gets here."""
+        key = (announced, netflow9)
+        layout = self._layouts.get(key)
+        if layout is None:
+            layout = self._layouts[key] = Layout(announced, self._elements(), netflow9=netflow9)
+            if len(self._layouts) > LAYOUTS_KEPT:
+                self._layouts.popitem(last=False)
+        session.layouts[announced.number] = layout
+        session.layouts.move_to_end(announced.number)
+        if len(session.layouts) > TEMPLATES:
+            session.layouts.popitem(last=False)
+            self.forgotten += 1
+        waiting = session.pending.pop(announced.number, [])
+        self._pending_octets -= sum(len(content) for _, content in waiting)
+        return [DataSet(export, layout, content) for export, content in waiting]
+
+    def hold(self, session: Session, number: int, export: Export, content: bytes) -> bool:
+        """Keep a data set until its template comes, if there is room; tell whether it was kept."""
+        waiting = session.pending.setdefault(number, [])
+        if len(waiting) >= PENDING_SETS or self._pending_octets + len(content) > PENDING_OCTETS:
+            return False
+        waiting.append((export, content))
+        self._pending_octets += len(content)
+        return True
+
+    def sessions(self) -> Iterator[tuple[tuple[Any, ...], Session]]:
+        """Yield the key (source, exporter, port, domain) and the state of every session."""
+        yield from self._sessions.items()
+
+    def _elements(self) -> ElementTable:
+        if self._table is None:
+            self._table = ElementTable.standard()
+        return self._table
+
+    def _drop_oldest(self) -> None:
+        _, session = self._sessions.popitem(last=False)
+        self._pending_octets -= sum(len(content) for held in session.pending.values() for _, content in held)
+        while len(self._options) > SESSIONS:
+            self._options.popitem(last=False)
+        self.forgotten += 1
+
+
+def flow_row(
+    session: Session, export: Export, layout: Layout, octets: list[bytes], configured_rate: float | None
+) -> Row:
+    """Return the row of one flow record."""
+    record = Record(layout, octets, session.lists)
+    fields = record.fields
+    rate = configured_rate or options.rate(record.numbers) or session.options.rate(record.numbers, layout.number)
+    if rate is not None and rate != 1:
+        fields["sampling_rate"] = rate
+    fields |= span(record.times, export.export_ms, export.uptime_ms, session.options.boot_ms)
+    if record.reverse_times:
+        reverse = span(record.reverse_times, export.export_ms, export.uptime_ms, session.options.boot_ms)
+        fields |= {f"r_{name}": value for name, value in reverse.items()}
+    return Row("flow", export, record.members())
+
+
+def option_row(session: Session, export: Export, layout: Layout, octets: list[bytes]) -> Row:
+    """Take an option record into account, and return its row: `scope` and `option`, by name of element."""
+    scope: dict[str, Any] = {}
+    told: dict[str, Any] = {}
+    values: dict[int, int | float] = {}
+    scopes = set()
+    for index, (member, raw) in enumerate(zip(layout.members, octets, strict=True)):
+        shown = layout.shown(index, raw, session.lists)
+        part = scope if index < layout.scopes else told
+        part[member.key if member.key not in part else f"{member.key}#{index}"] = shown
+        if index < layout.scopes:
+            scopes.add(member.number)
+        if member.number and type(shown) in (int, float):
+            values[member.number] = shown
+    session.options.learn(values, frozenset(scopes))
+    return Row("option", export, {"template": layout.number, "scope": scope, "option": told})
+
+
+def checked_records(layout: Layout, content: bytes, problems: list[str]) -> Iterator[list[bytes]]:
+    """Yield the records of a set; what is wrong with the rest becomes a problem."""
+    try:
+        yield from layout.records(content)
+    except DecodeError as error:
+        problems.append(str(error))

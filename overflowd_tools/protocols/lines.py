@@ -1,0 +1,52 @@
+"""What the decoders of protocols with records of many forms give: lines to be, flat and of few shapes.
+
+A shape is made once for a form of record and kept, so that the line's text can be prepared once for all of its kind.
+"""
+
+from enum import Enum
+from typing import Any, NamedTuple
+
+
+class Kind(Enum):
+    """What a value of a line is, and so how JSON shows it."""
+
+    INTEGER = "int"
+    FLOAT = "float; not a number and the infinities are shown as null"
+    ADDRESS = "4 or 16 octets, shown as the text of an IP address"
+    MAC = "6 octets, shown as aa:bb:cc:dd:ee:ff"
+    TEXT = "str"
+    HEX = "octets, shown as lower-case hexadecimal digits"
+    JSON = "dict, list or anything else that JSON has"
+
+
+class Shape:
+    """The names of the members of a line, in their order, and the kind of each; compared by identity."""
+
+    __slots__ = ("kinds", "names")
+
+    def __init__(self, *members: tuple[str, Kind]) -> None:
+        self.names = tuple(name for name, _ in members)
+        self.kinds = tuple(kind for _, kind in members)
+
+
+class Line(NamedTuple):
+    """One line to be: its type ("flow", "counter", ...), its shape, and a value for each member of the shape."""
+
+    type: str
+    shape: Shape
+    values: tuple[Any, ...]
+
+
+class Decoded(NamedTuple):
+    """One export datagram, decoded.
+
+    head: members that every line of it shows. envelope: members for --envelope. problems: what was wrong with parts of
+    it, each a line for a person; the rest is there.
+    """
+
+    source: str
+    domain: int
+    head: dict[str, Any]
+    envelope: dict[str, Any]
+    lines: list[Line]
+    problems: list[str]
