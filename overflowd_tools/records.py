@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import groupby
 from struct import Struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from overflowd_tools.errors import RecordError
 from overflowd_tools.protocols.templates import Field, FlowBatch, Kind, Template
+
+if TYPE_CHECKING:
+    from overflowd_tools.protocols.exporters import Row
 
 FLOW_PREFIX = b'{"type":"flow","pcount":'
 
@@ -68,11 +71,30 @@ class FlowWriter:
             head += b"".join(_member(name) % value for name, value in batch.envelope.items())
         return renderer(head, batch.records, batch.export_ms, batch.uptime_ms)
 
+    def row(self, row: "Row") -> bytes:
+        """Return the line of one record that was decoded one by one."""
+        export, members = row.export, row.members
+        line: dict[str, Any] = {"type": row.type}
+        if "pcount" in members:
+            line["pcount"] = members["pcount"]
+        line["source"] = export.source
+        line["exporter"] = address_text(export.exporter).decode()
+        line["domain"] = export.domain
+        line["export_ms"] = export.export_ms
+        if self._envelope:
+            line["exporter_port"] = export.port
+            if export.uptime_ms is not None:
+                line["uptime_ms"] = export.uptime_ms
+            if export.received_ns:
+                line["recv_ms"] = export.received_ns // 1_000_000
+            line |= export.envelope
+        return flow_line(line | members)
+
 
 @lru_cache(maxsize=_FRAGMENTS_KEPT)
-def _origin(source: str, exporter: bytes, domain: int, sampling_rate: int) -> bytes:
+def _origin(source: str, exporter: bytes, domain: int, sampling_rate: float) -> bytes:
     """Return the members that stay the same from one datagram of an exporter to the next."""
-    sampled = _member("sampling_rate") % sampling_rate if sampling_rate != 1 else b""
+    sampled = b',"sampling_rate":%s' % str(sampling_rate).encode() if sampling_rate != 1 else b""
     form = b',"source":"%s","exporter":"%s","domain":%d%s,"export_ms":'
     return form % (source.encode(), address_text(exporter), domain, sampled)
 

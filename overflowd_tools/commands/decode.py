@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from overflowd_tools import command
 from overflowd_tools.capture.fragments import Fragments
@@ -11,12 +11,16 @@ from overflowd_tools.capture.link import dissect
 from overflowd_tools.capture.packet import IPPacket, Packet
 from overflowd_tools.capture.reader import CaptureReader
 from overflowd_tools.errors import DecodeError
-from overflowd_tools.protocols.detect import decode
+from overflowd_tools.protocols.detect import Decoder
+from overflowd_tools.protocols.templates import FlowBatch
 from overflowd_tools.records import FlowWriter, address_text, flow_line
 from overflowd_tools.stream import Input
 
+if TYPE_CHECKING:
+    from overflowd_tools.protocols.netflow9 import Message
+
 UDP = 17
-LINE_TYPES = ("flow",)
+LINE_TYPES = ("flow", "option", "counter", "drop")
 
 
 def options() -> command.Parser:
@@ -63,6 +67,8 @@ class _Decoder:
         self._context = context
         self._counts = context.counts
         self._writer = FlowWriter(envelope=context.args.envelope)
+        self._decoder = Decoder()
+        self._only = frozenset(context.args.only)
         self._packets_too = context.args.packets
 
     def decode(self, source: Input) -> None:
@@ -96,16 +102,35 @@ class _Decoder:
                 self._context.reject(name, f"packet {item.number}", str(error))
 
     def _take_packet(self, name: str, captured: Packet, packet: IPPacket) -> None:
-        batch = decode(packet.payload, packet.missing) if packet.protocol == UDP else None
-        if batch is None:
+        decoded = None
+        if packet.protocol == UDP:
+            arrival = (packet.source, packet.source_port or 0, captured.timestamp_ns)
+            decoded = self._decoder.decode(packet.payload, packet.missing, arrival)
+        if decoded is None:
             self._counts["other_packets"] += 1
             if self._packets_too:
                 self._context.output.write(flow_line(_packet_flow(captured, packet)))
                 self._counts["flows"] += 1
             return
+        self._counts["datagrams"] += 1
+        place = f"packet {captured.number}"
+        if isinstance(decoded, FlowBatch):
+            self._write_batch(name, captured, packet, decoded)
+        elif isinstance(decoded, list):
+            for message in decoded:
+                self._write_message(name, place, message)
+
+    def _write_message(self, name: str, place: str, message: "Message") -> None:
+        only = self._only
+        rows = [row for row in message.rows if row.type in only]
+        self._context.output.write_all([self._writer.row(row) for row in rows])
+        self._counts["flows"] += sum(row.type == "flow" for row in rows)
+        for problem in message.problems:
+            self._context.reject(name, place, problem)
+
+    def _write_batch(self, name: str, captured: Packet, packet: IPPacket, batch: FlowBatch) -> None:
         lines = self._writer.lines(batch, packet.source, packet.source_port or 0, captured.timestamp_ns)
         self._context.output.write_all(lines)
-        self._counts["datagrams"] += 1
         self._counts["flows"] += len(lines)
         if len(lines) != batch.announced:
             reason = captured.note or "the count in the header is wrong"

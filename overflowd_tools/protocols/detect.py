@@ -1,19 +1,108 @@
 """Which protocol a datagram speaks: told by its content and length, never by its port."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from overflowd_tools.protocols.netflow import decode_netflow1, decode_netflow5, decode_netflow7
 from overflowd_tools.protocols.templates import FlowBatch
 
-_DECODERS = {
+if TYPE_CHECKING:
+    from overflowd_tools.protocols.elements import ElementTable
+    from overflowd_tools.protocols.exporters import Exporters
+    from overflowd_tools.protocols.lines import Decoded
+    from overflowd_tools.protocols.netflow9 import Message
+
+_FIXED = {
     b"\x00\x01": decode_netflow1,
     b"\x00\x05": decode_netflow5,
     b"\x00\x07": decode_netflow7,
 }
+_SFLOW = {2, 4, 5}
+_ADDRESS_TYPES = {1, 2}
+_YEAR_1990, _YEAR_2100 = 631_152_000, 4_102_444_800
+
+Arrival = tuple[bytes, int, int]
+"""Exporter (4 or 16 octets), its port, and when its datagram came, in Unix nanoseconds (0: unknown)."""
 
 
 def decode(datagram: bytes, missing: int = 0) -> FlowBatch | None:
-    """Decode an export datagram; None if it is not one of a protocol known here.
+    """Decode a datagram of NetFlow 1, 5 or 7; None if it is no such thing.
 
     missing: octets that the capture lacks at its end. Raises DecodeError for one that is cut inside its header.
     """
-    decoder = _DECODERS.get(datagram[:2])
+    decoder = _FIXED.get(datagram[:2])
     return decoder(datagram, missing) if decoder else None
+
+
+class Decoder:
+    """Decodes the datagrams of all protocols, and remembers what their exporters announced."""
+
+    def __init__(self, *, table: "Callable[[], ElementTable] | None" = None, rates: "Rates | None" = None) -> None:
+        """Take a source of information elements, and the sampling rates that the user knows better."""
+        self._table = table
+        self._rates = rates or Rates()
+        self.exporters: Exporters | None = None
+
+    def decode(self, datagram: bytes, missing: int, arrival: Arrival) -> "FlowBatch | list[Message] | Decoded | None":
+        """Decode a datagram; None if it is of no protocol known here.
+
+        Raises DecodeError for one that is cut inside its header.
+        """
+        batch = decode(datagram, missing)
+        if batch is not None:
+            rate = self._rates.of(arrival[0])
+            return batch if rate is None else batch._replace(sampling_rate=rate)
+        if _is_sflow(datagram):
+            from overflowd_tools.protocols.sflow import decode_sflow
+
+            return decode_sflow(datagram)
+        if not _has_sets(datagram):
+            return None
+        from overflowd_tools.protocols.netflow9 import decode_ipfix, decode_netflow9, ipfix_messages
+
+        exporters, rate = self._known_exporters(), self._rates.of(arrival[0])
+        if datagram[1] == 9:
+            return [decode_netflow9(datagram, exporters, arrival, rate)]
+        return [decode_ipfix(message, exporters, arrival, rate) for message in ipfix_messages(datagram)]
+
+    def _known_exporters(self) -> "Exporters":
+        if self.exporters is None:
+            from overflowd_tools.protocols.exporters import Exporters
+
+            self.exporters = Exporters(self._table() if self._table else None)
+        return self.exporters
+
+
+class Rates:
+    """Sampling rates by exporter, as the user gives them."""
+
+    def __init__(self, every: float | None = None, by_exporter: dict[bytes, float] | None = None) -> None:
+        self._every = every
+        self._by_exporter = by_exporter or {}
+
+    def of(self, exporter: bytes) -> float | None:
+        """Return the rate to be taken for an exporter, or None to believe what it says."""
+        return self._by_exporter.get(exporter, self._every)
+
+
+def _is_sflow(datagram: bytes) -> bool:
+    """Tell sFlow by its version and the type of the agent's address."""
+    if len(datagram) < 8 or datagram[:3] != b"\0\0\0":
+        return False
+    return datagram[3] in _SFLOW and int.from_bytes(datagram[4:8]) in _ADDRESS_TYPES
+
+
+def _has_sets(datagram: bytes) -> bool:
+    """Tell NetFlow 9 and IPFIX by their time of export and the number of their first set."""
+    version = datagram[:2]
+    if version == b"\x00\x09":
+        header, time = 20, datagram[8:12]
+    elif version == b"\x00\x0a":
+        header, time = 16, datagram[4:8]
+    else:
+        return False
+    if len(datagram) < header + 4:
+        return len(datagram) >= header
+    first_set = int.from_bytes(datagram[header : header + 2])
+    credible = _YEAR_1990 <= int.from_bytes(time) < _YEAR_2100 or int.from_bytes(time) < 1 << 20
+    return credible and (first_set < 4 or first_set >= 256)

@@ -52,6 +52,6 @@ class FlowBatch(NamedTuple):
     domain: int
     export_ms: int
     uptime_ms: int
-    sampling_rate: int
+    sampling_rate: float
     envelope: dict[str, int]
     announced: int

@@ -58,30 +58,31 @@ def span(times: Times, export_ms: int, uptime_ms: int | None, boot_ms: int | Non
     for name, candidates in (("start", START), ("end", END)):
         for element in candidates:
             if element in times and (element not in (21, 22) or uptime_ms is not None):
-                source = _put(found, name, element, times[element], export_ms, uptime_ms or 0) or source
+                ends, told_by = _end(name, element, times[element], (export_ms, uptime_ms or 0))
+                found |= ends
+                source = told_by or source
                 if element in (21, 22):
                     source = told or source
                 break
     return _completed(found, times, export_ms, source)
 
 
-def _put(found: dict[str, Any], name: str, element: int, value: int, export_ms: int, uptime_ms: int) -> str:
-    """Add one end of the flow by one element; return the time_src that goes with it."""
+def _end(name: str, element: int, value: int, clock: tuple[int, int]) -> tuple[dict[str, Any], str]:
+    """Return one end of the flow as members of the line, and the time_src that goes with it.
+
+    clock: the time of export and sysUptime at that moment.
+    """
+    export_ms, uptime_ms = clock
     if element in (152, 153):
-        found[f"{name}_ms"] = value
-    elif element in (150, 151):
-        found[f"{name}_ms"] = value * 1000
-    elif element in (158, 159):
-        found[f"{name}_ms"] = export_ms - value // 1000
-        return "delta"
-    elif element in (21, 22):
-        found[f"{name}_ms"] = from_uptime(value & 0xFFFFFFFF, uptime_ms, export_ms)
-    else:
-        nanoseconds, doubtful = from_ntp(value, export_ms)
-        found[f"{name}_ms"] = nanoseconds // 1_000_000
-        found[f"{name}_ns"] = nanoseconds
-        return "abs?" if doubtful else ""
-    return ""
+        return {f"{name}_ms": value}, ""
+    if element in (150, 151):
+        return {f"{name}_ms": value * 1000}, ""
+    if element in (158, 159):
+        return {f"{name}_ms": export_ms - value // 1000}, "delta"
+    if element in (21, 22):
+        return {f"{name}_ms": from_uptime(value & 0xFFFFFFFF, uptime_ms, export_ms)}, ""
+    nanoseconds, doubtful = from_ntp(value, export_ms)
+    return {f"{name}_ms": nanoseconds // 1_000_000, f"{name}_ns": nanoseconds}, "abs?" if doubtful else ""
 
 
 def _completed(found: dict[str, Any], times: Times, export_ms: int, source: str) -> dict[str, Any]:
