@@ -208,12 +208,7 @@ class Input:
                     yield number, line
 
     def _raw(self) -> Iterator[bytes]:
-        try:
-            mode = os.fstat(self._descriptor).st_mode
-        except OSError as error:
-            self._failed(str(error.strerror))
-            return
-        may_block = not stat.S_ISREG(mode)
+        may_block = not stat.S_ISREG(os.fstat(self._descriptor).st_mode)
         _enlarge_pipe(self._descriptor)
         ready = select.poll()
         ready.register(self._descriptor, select.POLLIN)
