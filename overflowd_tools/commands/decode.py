@@ -123,8 +123,9 @@ class _Decoder:
     def _write_message(self, name: str, place: str, message: "Message") -> None:
         only = self._only
         rows = [row for row in message.rows if row.type in only]
-        self._context.output.write_all([self._writer.row(row) for row in rows])
-        self._counts["flows"] += sum(row.type == "flow" for row in rows)
+        lines = self._writer.rows(rows)
+        self._context.output.write_all(lines)
+        self._counts["flows"] += len(lines) - sum(row.type != "flow" for row in rows)
         for problem in message.problems:
             self._context.reject(name, place, problem)
 

@@ -58,12 +58,12 @@ class Decoder:
             return decode_sflow(datagram)
         if not _has_sets(datagram):
             return None
-        from overflowd_tools.protocols.netflow9 import decode_ipfix, decode_netflow9, ipfix_messages
+        from overflowd_tools.protocols.netflow9 import How, decode_ipfix, decode_netflow9, ipfix_messages
 
-        exporters, rate = self._known_exporters(), self._rates.of(arrival[0])
+        exporters, how = self._known_exporters(), How(self._rates.of(arrival[0]), batches=True)
         if datagram[1] == 9:
-            return [decode_netflow9(datagram, exporters, arrival, rate)]
-        return [decode_ipfix(message, exporters, arrival, rate) for message in ipfix_messages(datagram)]
+            return [decode_netflow9(datagram, exporters, arrival, how)]
+        return [decode_ipfix(message, exporters, arrival, how) for message in ipfix_messages(datagram)]
 
     def _known_exporters(self) -> "Exporters":
         if self.exporters is None:

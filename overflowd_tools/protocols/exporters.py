@@ -15,6 +15,8 @@ from overflowd_tools.protocols.elements import ElementTable
 from overflowd_tools.protocols.layouts import Layout, Record
 from overflowd_tools.protocols.lists import ListDecoder
 from overflowd_tools.protocols.sequence import Stream
+from overflowd_tools.protocols.simple import simple_template
+from overflowd_tools.protocols.templates import FlowBatch, Kind
 from overflowd_tools.protocols.times import span
 
 SESSIONS = 10_000
@@ -47,6 +49,14 @@ class Row(NamedTuple):
     type: str
     export: Export
     members: dict[str, Any]
+
+
+class Batch(NamedTuple):
+    """Many flows to be rendered together; what a Row is to one."""
+
+    type: str
+    export: Export
+    flows: FlowBatch
 
 
 class DataSet(NamedTuple):
@@ -110,6 +120,7 @@ class Exporters:
         layout = self._layouts.get(key)
         if layout is None:
             layout = self._layouts[key] = Layout(announced, self._elements(), netflow9=netflow9)
+            layout.simple = simple_template(layout)
             if len(self._layouts) > LAYOUTS_KEPT:
                 self._layouts.popitem(last=False)
         session.layouts[announced.number] = layout
@@ -161,6 +172,30 @@ def flow_row(
         reverse = span(record.reverse_times, export.export_ms, export.uptime_ms, session.options.boot_ms)
         fields |= {f"r_{name}": value for name, value in reverse.items()}
     return Row("flow", export, record.members())
+
+
+def flow_batch(session: Session, data: DataSet, configured_rate: float | None) -> Batch | None:
+    """Return the flows of a data set as a batch, or None if its records have to be looked at one by one."""
+    export, layout, content = data
+    if layout.simple is None or layout.length is None:
+        return None
+    needs_uptime = any(field.kind is Kind.UPTIME for field in layout.simple.fields)
+    if session.options.by_interface or (needs_uptime and export.uptime_ms is None):
+        return None
+    rate = configured_rate or session.options.rate({}, layout.number) or 1
+    records = content[: len(content) // layout.length * layout.length]
+    flows = FlowBatch(
+        export.source,
+        layout.simple,
+        records,
+        export.domain,
+        export.export_ms,
+        export.uptime_ms,
+        rate,
+        export.envelope,
+        len(content) // layout.length,
+    )
+    return Batch("flow", export, flows)
 
 
 def option_row(session: Session, export: Export, layout: Layout, octets: list[bytes]) -> Row:

@@ -12,6 +12,7 @@ from overflowd_tools.protocols import options, times
 from overflowd_tools.protocols.announced import VARIABLE, Announced, Specifier
 from overflowd_tools.protocols.elements import IANA, ElementTable
 from overflowd_tools.protocols.lines import Kind
+from overflowd_tools.protocols.templates import Template
 from overflowd_tools.protocols.values import decoder
 
 Lists = Callable[[str, bytes], Any]
@@ -52,6 +53,8 @@ class Layout:
         self.length = announced.length
         self.members = tuple(_member(field, table, netflow9) for field in announced.fields)
         numbers = {member.number for member in self.members}
+        self.simple: Template | None = None
+        """The same as a template for FlowBatch, where records need no thought one by one (see simple.py)."""
         self.both_versions = bool(numbers & {8, 12}) and bool(numbers & {27, 28})
 
     def records(self, content: bytes, *, padded: bool = True) -> Iterator[list[bytes]]:

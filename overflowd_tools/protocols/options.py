@@ -81,6 +81,11 @@ class Options:
         # Many exporters announce one sampler and name it in no record.
         return next(iter(self._samplers)) if len(self._samplers) == 1 else None
 
+    @property
+    def by_interface(self) -> bool:
+        """Whether records of one template may have different rates though they name no sampler."""
+        return any(kind == "interface" for kind, _ in self._by_scope)
+
     def _keep(self, scope: tuple[str, int | float], told: float) -> None:
         self._by_scope[scope] = told
         self._by_scope.move_to_end(scope)

@@ -12,28 +12,39 @@ class Kind(Enum):
 
     UNSIGNED = "an integer in network byte order"
     IPV4 = "an IPv4 address, as text"
+    IPV6 = "an IPv6 address, as text"
+    MAC = "a hardware address, as text"
+    TEXT = "UTF-8 text"
+    OCTETS = "octets, as hexadecimal digits"
+    SECONDS = "Unix seconds, as Unix milliseconds"
     UPTIME = "milliseconds of the exporter's sysUptime, as an integer"
     PADDING = "not shown"
 
 
 class Field(NamedTuple):
-    """One field of a template: its name in a flow line, its length in octets, its kind."""
+    """One field of a template: its name in a flow line, its length in octets, its kind.
+
+    extra: it has no field of its own in the line, and stands in the object `ie`.
+    """
 
     name: str
     length: int
     kind: Kind = Kind.UNSIGNED
+    extra: bool = False
 
 
 class Template:
     """A record layout: the fields in wire order, without gaps; compared by identity.
 
+    checked: lines say if their times are suspect (see times.span); there are a start and an end then.
     Not a dataclass, for the time that importing those takes.
     """
 
-    __slots__ = ("fields", "length")
+    __slots__ = ("checked", "fields", "length")
 
-    def __init__(self, fields: tuple[Field, ...]) -> None:
+    def __init__(self, fields: tuple[Field, ...], *, checked: bool = False) -> None:
         self.fields = fields
+        self.checked = checked
         self.length = sum(field.length for field in fields)
         """Octets of one record."""
 
@@ -51,7 +62,7 @@ class FlowBatch(NamedTuple):
     records: bytes
     domain: int
     export_ms: int
-    uptime_ms: int
+    uptime_ms: int | None
     sampling_rate: float
     envelope: dict[str, int]
     announced: int
