@@ -1,7 +1,7 @@
 """Sampling blocks of lines by the law, without reading most of them.
 
-Two tiers, of one exact law. A line that begins {"type":"flow","pcount":N, with N below 1000, and that holds neither a
-sampling_rate nor an escape that could hide one, is ordinary. Ordinary lines become candidates independently with the
+Two tiers, of one exact law. A line that begins {"type":"flow","pcount":N,"... with N below 1000, and that holds neither
+a sampling_rate nor an escape that could hide one, is ordinary. Ordinary lines become candidates independently with the
 probability that 999 packets would have, by drawing how many lines come before the next candidate (a geometric
 distribution, which has no memory), and a candidate is kept with its own share of that probability. All other lines
 are parsed and drawn one by one. Which lines are ordinary depends on nothing but the lines themselves.
@@ -65,13 +65,13 @@ class Sampler:
         if not self.line:
             block = block.removeprefix(BOM_UTF8)
         lines = BytesIO(block).readlines()
-        parsed = list(compress(range(len(lines)), self._unusual(block, lines)))
-        candidates = set(self._candidates(len(lines))).difference(parsed)
+        drawn_ppt = dict.fromkeys(self._candidates(len(lines)), self._bound)
+        drawn_ppt |= dict.fromkeys(compress(range(len(lines)), self._unusual(block, lines)), PPT)
         done = 0
-        for index in sorted({*parsed, *candidates}):
+        for index in sorted(drawn_ppt):
             self.counts["flows"] += index - done
             done = index + 1
-            kept = self._sample(self.line + done, lines[index], self._bound if index in candidates else PPT)
+            kept = self._sample(self.line + done, lines[index], drawn_ppt[index])
             if kept is not None:
                 yield kept if kept.endswith(b"\n") else kept + b"\n"
         self.counts["flows"] += len(lines) - done
