@@ -208,8 +208,8 @@ def test_what_is_kept_of_the_octets_of_records_is_bounded(kind, monkeypatch):
     tables = []
 
     class Watched(records._Fragments):
-        def __init__(self, fields):
-            super().__init__(fields)
+        def __init__(self, *fields, **more):
+            super().__init__(*fields, **more)
             tables.append(self)
 
         def __missing__(self, octets):
