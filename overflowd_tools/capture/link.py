@@ -66,7 +66,7 @@ def dissect(packet: Packet, fragments: Fragments) -> IPPacket | DecodeError | No
             payload = data[42 : 34 + udp_length]
             # What IPPacket() does, in a third of the time: nearly every packet of a collector comes by here.
             return tuple.__new__(
-                IPPacket, (source, destination, _UDP, tos, length, sport, dport, None, None, payload, 0)
+                IPPacket, (source, destination, _UDP, tos, length, sport, dport, None, None, payload, 0, None)
             )
     try:
         return _dissect(packet, fragments)
@@ -277,19 +277,20 @@ def _skip_extensions(protocol: int, body: bytes) -> tuple[int, int]:
 
 def _transport(network: _Network, body: bytes, missing: int) -> IPPacket:
     """Read the header after IP; `body` lacks `missing` octets at its end."""
-    source_port = destination_port = flags = icmp = None
+    source_port = destination_port = flags = icmp = sequence = None
     payload = b""
     protocol = network.protocol
     if protocol == _UDP:
         payload, missing = _udp(body, missing)
     elif protocol == _TCP:
+        sequence = int.from_bytes(body[4:8]) if len(body) >= 8 else None
         flags = body[13] if len(body) > 13 else None
         payload, missing = _tcp(body, missing)
     elif protocol in {_ICMP, _ICMPV6} and len(body) >= 2:
         icmp = body[0], body[1]
     if protocol in _WITH_PORTS and len(body) >= 4:
         source_port, destination_port = _PORTS.unpack_from(body)
-    return IPPacket(*network, source_port, destination_port, flags, icmp, payload, missing)
+    return IPPacket(*network, source_port, destination_port, flags, icmp, payload, missing, sequence)
 
 
 def _udp(body: bytes, missing: int) -> tuple[bytes, int]:

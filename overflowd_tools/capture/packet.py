@@ -1,4 +1,4 @@
-"""What a capture is made of, and the buffering that both capture formats share."""
+"""What a capture is made of, and the buffering that all its formats share."""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple, TypeAlias
@@ -46,9 +46,17 @@ class IPPacket(NamedTuple):
     icmp: tuple[int, int] | None
     payload: bytes
     missing: int
+    tcp_sequence: int | None = None
 
 
-Item: TypeAlias = Packet | DecodeError
+class ExportMessage(NamedTuple):
+    """A message of an IPFIX file, which has no packets around it; `number` counts from 1 in the file."""
+
+    number: int
+    data: bytes
+
+
+Item: TypeAlias = Packet | ExportMessage | DecodeError
 
 
 def cut_by_snapshot(captured: int, original: int) -> str:

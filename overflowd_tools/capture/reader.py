@@ -1,16 +1,20 @@
-"""The reader of captures of either format, told apart by their first four octets."""
+"""The reader of captures of every format, told apart by their first four octets."""
 
+from overflowd_tools.capture.ipfix_file import VERSION, IpfixFileReader
 from overflowd_tools.capture.packet import Item, PacketReader
 from overflowd_tools.capture.pcap import MAGICS, PcapReader
 from overflowd_tools.capture.pcapng import SECTION_HEADER, PcapngReader
 from overflowd_tools.errors import DecodeError
 
+_UNKNOWN = "not a pcap or pcapng capture, nor an IPFIX file"
+
 
 class CaptureReader:
-    """Reads pcap or pcapng, sans-IO: feed() it what arrived, close() it at the end.
+    """Reads pcap, pcapng or an IPFIX file, sans-IO: feed() it what arrived, close() it at the end.
 
-    Both return a list of Packet and DecodeError items, in the order of the file; a DecodeError that concerns
-    one place of it begins "packet N: ". How the input was cut into pieces changes nothing in the items.
+    Both return a list of items in the order of the file: Packet, or ExportMessage of an IPFIX file, and DecodeError;
+    one that concerns one place begins "packet N: " or "message N: ". How the input was cut into pieces changes
+    nothing in the items.
     """
 
     def __init__(self) -> None:
@@ -44,8 +48,10 @@ class CaptureReader:
             self._reader = PcapReader()
         elif magic == SECTION_HEADER:
             self._reader = PcapngReader()
+        elif magic.startswith(VERSION):
+            self._reader = IpfixFileReader()
         else:
-            return self._refuse("not a pcap or pcapng capture")
+            return self._refuse(_UNKNOWN)
         return self._reader.feed(data)
 
     def close(self) -> list[Item]:
@@ -57,7 +63,7 @@ class CaptureReader:
             return self._reader.close()
         if self._refused:
             return []
-        return self._refuse("not a pcap or pcapng capture" if self._head else "empty: not even a file header")
+        return self._refuse(_UNKNOWN if self._head else "empty: not even a file header")
 
     def _refuse(self, reason: str) -> list[Item]:
         self._refused = True

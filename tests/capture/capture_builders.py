@@ -37,6 +37,16 @@ def block(kind: int, body: bytes, order="<", closing: int | None = None) -> byte
     )
 
 
+def ipfix(sets=b"", version=10, length=None, time=SECOND, sequence=0, domain=7) -> bytes:
+    """An IPFIX message of these sets (RFC 7011 section 3.1)."""
+    length = 16 + len(sets) if length is None else length
+    return struct.pack(">HHIII", version, length, time, sequence, domain) + sets
+
+
+def ipfix_set(content=b"", number=256, length=None) -> bytes:
+    return struct.pack(">HH", number, 4 + len(content) if length is None else length) + content
+
+
 def section(order="<", length=-1, version=(1, 0), options=b"") -> bytes:
     return block(0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, *version, length) + options, order)
 
@@ -77,9 +87,9 @@ def udp(payload=PAYLOAD, length=None, ports=(40_000, 2055)) -> bytes:
     return struct.pack(">HHHH", *ports, 8 + len(payload) if length is None else length, 0) + payload
 
 
-def tcp(payload=b"", flags=0x12, offset=5, ports=(443, 50_000)) -> bytes:
+def tcp(payload=b"", flags=0x12, offset=5, ports=(443, 50_000), sequence=1) -> bytes:
     options = b"\x01" * (offset * 4 - 20)
-    return struct.pack(">HHIIBBHHH", *ports, 1, 2, offset << 4, flags, 1024, 0, 0) + options + payload
+    return struct.pack(">HHIIBBHHH", *ports, sequence, 2, offset << 4, flags, 1024, 0, 0) + options + payload
 
 
 def ipv4(body: bytes, protocol=17, tos=0, total=None, ihl=5, fragment=0, ident=7, version=4) -> bytes:

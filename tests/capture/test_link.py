@@ -243,11 +243,19 @@ def test_an_ipv6_chain_cut_by_the_snapshot_length():
 @pytest.mark.parametrize("wrap", [build.ipv4, build.ipv6], ids=["4", "6"])
 class TestOtherProtocols:
     def fields(self, found: IPPacket) -> tuple:
-        return (found.protocol, *found[5:])
+        return (found.protocol, *found[5:11])
 
     def test_tcp(self, wrap):
         frame = wrap(build.tcp(b"some data", flags=0xC2, offset=8), 6)
         assert self.fields(look(frame + bytes(6), 101)) == (6, 443, 50_000, 0xC2, None, b"some data", 0)
+
+    def test_tcp_sequence(self, wrap):
+        frame = wrap(build.tcp(b"some data"), 6)
+        assert look(frame, 101).tcp_sequence == 1
+        for kept in range(20):
+            found = look(frame[: len(frame) - 29 + kept], 101, len(frame))
+            assert found.tcp_sequence == (1 if kept >= 8 else None)
+        assert look(wrap(build.udp()), 101).tcp_sequence is None
 
     def test_tcp_cut_at_every_byte(self, wrap):
         frame = wrap(build.tcp(b"some data", offset=8), 6)

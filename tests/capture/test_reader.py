@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from overflowd_tools.capture.fragments import Fragments
 from overflowd_tools.capture.link import dissect
-from overflowd_tools.capture.packet import Packet
+from overflowd_tools.capture.packet import ExportMessage, Packet
 from overflowd_tools.capture.reader import CaptureReader
 from overflowd_tools.errors import DecodeError
 
@@ -37,6 +37,9 @@ CAPTURES = {
     "pcapng": PCAPNG,
     "pcapng cut": PCAPNG[:-30],
     "pcapng bad framing": PCAPNG + build.block(6, bytes(40), closing=3) + PCAPNG,
+    "IPFIX": build.ipfix() + build.ipfix(bytes(40)),
+    "IPFIX cut": (build.ipfix() + build.ipfix(bytes(40)))[:-5],
+    "IPFIX bad framing": build.ipfix() + bytes(40) + build.ipfix(),
     "garbage": b"GET / HTTP/1.1\r\n\r\n" * 20,
     "short": b"\xd4\xc3\xb2",
     "empty": b"",
@@ -44,7 +47,7 @@ CAPTURES = {
 
 
 def shown(items: list) -> list:
-    assert all(isinstance(item, Packet | DecodeError) for item in items)
+    assert all(isinstance(item, Packet | ExportMessage | DecodeError) for item in items)
     return [str(item) if isinstance(item, DecodeError) else item for item in items]
 
 
@@ -75,14 +78,18 @@ def test_anything_else_is_said_once_and_dropped(data):
     for _ in range(100):
         items += reader.feed(bytes(1000))
         assert reader.buffered < 4
-    assert shown(items) == ["not a pcap or pcapng capture"]
+    assert shown(items) == ["not a pcap or pcapng capture, nor an IPFIX file"]
     assert reader.finished
     assert reader.close() == []
 
 
+def test_an_ipfix_file():
+    assert read([CAPTURES["IPFIX"]]) == [ExportMessage(1, build.ipfix()), ExportMessage(2, build.ipfix(bytes(40)))]
+
+
 def test_an_empty_capture_is_an_error_and_one_without_packets_is_not():
     assert read([]) == read([b"", b""]) == ["empty: not even a file header"]
-    assert read([b"\xd4\xc3"]) == ["not a pcap or pcapng capture"]
+    assert read([b"\xd4\xc3"]) == ["not a pcap or pcapng capture, nor an IPFIX file"]
     assert read([build.pcap()]) == read([build.section()]) == []
 
 

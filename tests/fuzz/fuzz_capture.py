@@ -1,4 +1,4 @@
-"""Any bytes give packets and DecodeErrors, nothing else, however they are cut, in bounded memory."""
+"""Any bytes give packets, messages and DecodeErrors, nothing else, however they are cut, in bounded memory."""
 
 import sys
 import zlib
@@ -11,7 +11,7 @@ import capture_builders as build
 
 from overflowd_tools.capture.fragments import Fragments
 from overflowd_tools.capture.link import dissect
-from overflowd_tools.capture.packet import MAX_CAPTURED, IPPacket, Packet
+from overflowd_tools.capture.packet import MAX_CAPTURED, ExportMessage, IPPacket, Packet
 from overflowd_tools.capture.reader import CaptureReader
 from overflowd_tools.errors import DecodeError
 
@@ -20,7 +20,7 @@ MAX_FRAGMENTS = 1 << 14
 LINK_TYPES = (0, 1, 9, 12, 50, 101, 104, 108, 113, 228, 229, 276)
 
 
-def read(pieces: Iterable[bytes]) -> list[Packet | DecodeError]:
+def read(pieces: Iterable[bytes]) -> list[Packet | ExportMessage | DecodeError]:
     reader = CaptureReader()
     items = []
     for piece in pieces:
@@ -30,7 +30,7 @@ def read(pieces: Iterable[bytes]) -> list[Packet | DecodeError]:
     items += reader.close()
     assert reader.finished
     assert reader.buffered == 0
-    assert all(type(item) in {Packet, DecodeError} for item in items)
+    assert all(type(item) in {Packet, ExportMessage, DecodeError} for item in items)
     return items
 
 
@@ -55,6 +55,9 @@ def one_input(data: bytes) -> None:
     splits = [[data[:cut], data[cut:]], [data[at : at + 7] for at in range(0, len(data), 7)]]
     for pieces in splits:
         assert [str(item) for item in read(pieces)] == [str(item) for item in items]
+    messages = [item for item in items if isinstance(item, ExportMessage)]
+    assert b"".join(message.data for message in messages) == data[: sum(len(message.data) for message in messages)]
+    assert [message.number for message in messages] == list(range(1, len(messages) + 1))
     packets = [item for item in items if isinstance(item, Packet)]
     numbers = [packet.number for packet in packets]
     assert numbers == sorted(set(numbers))
@@ -85,6 +88,7 @@ def seeds() -> Iterable[bytes]:
     yield build.pcap(*(build.ethernet(body, tags=[0x88A8, 0x8100]) for body in bodies[:3]), magic=0xA1B2CD34)
     yield build.pcap(*(b"\xff\x03\0\x21" + body for body in bodies[:3]), link=9)
     yield build.pcap(*frames)[:-9]
+    yield b"".join(build.ipfix(build.ipfix_set(bytes(size))) for size in (0, 8, 300))
     yield (
         build.section()
         + build.interface(options=build.option(9, b"\x09") + build.option(14, bytes(8)) + build.option(0, b""))
