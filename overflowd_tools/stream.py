@@ -321,6 +321,20 @@ def _enlarge_pipe(descriptor: int) -> None:
         pass
 
 
+def read_text(path: str, limit: int = 1 << 24) -> str:
+    """Return the text of a file that an option names. Raises UsageError if it cannot be read or is no text."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            raise UsageError(f"{path}: over {limit} bytes")
+        return data.decode()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8 text: {error}") from None
+
+
 def keep_standard_descriptors() -> None:
     """Fill the places of closed standard descriptors, so that no file opened later is taken for one of them.
 

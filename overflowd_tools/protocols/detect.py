@@ -42,6 +42,7 @@ class Decoder:
         self._table = table
         self._rates = rates or Rates()
         self.exporters: Exporters | None = None
+        self._with_sets: Callable[[bytes, Arrival], list[Message]] | None = None
 
     def decode(self, datagram: bytes, missing: int, arrival: Arrival) -> "FlowBatch | list[Message] | Decoded | None":
         """Decode a datagram; None if it is of no protocol known here.
@@ -58,19 +59,30 @@ class Decoder:
             return decode_sflow(datagram)
         if not _has_sets(datagram):
             return None
-        from overflowd_tools.protocols.netflow9 import How, decode_ipfix, decode_netflow9, ipfix_messages
+        return self.messages(datagram, arrival)
 
-        exporters, how = self._known_exporters(), How(self._rates.of(arrival[0]), batches=True)
-        if datagram[1] == 9:
-            return [decode_netflow9(datagram, exporters, arrival, how)]
-        return [decode_ipfix(message, exporters, arrival, how) for message in ipfix_messages(datagram)]
+    def messages(self, data: bytes, arrival: Arrival) -> "list[Message]":
+        """Decode a NetFlow 9 datagram, or the IPFIX messages in some octets. Raises as decode."""
+        if self._with_sets is None:
+            self._with_sets = self._prepare()
+        return self._with_sets(data, arrival)
 
-    def _known_exporters(self) -> "Exporters":
-        if self.exporters is None:
-            from overflowd_tools.protocols.exporters import Exporters
+    def _prepare(self) -> "Callable[[bytes, Arrival], list[Message]]":
+        """Return the decoder of messages with sets; most captures have none, and its tables take time to load."""
+        from overflowd_tools.protocols import netflow9
+        from overflowd_tools.protocols.exporters import Exporters
 
-            self.exporters = Exporters(self._table() if self._table else None)
-        return self.exporters
+        exporters = self.exporters = Exporters(self._table() if self._table else None)
+        rate_of = self._rates.of
+
+        def decode_messages(data: bytes, arrival: Arrival) -> "list[Message]":
+            how = netflow9.How(rate_of(arrival[0]), batches=True)
+            if data[1] == 9:
+                return [netflow9.decode_netflow9(data, exporters, arrival, how)]
+            messages = netflow9.ipfix_messages(data)
+            return [netflow9.decode_ipfix(message, exporters, arrival, how) for message in messages]
+
+        return decode_messages
 
 
 class Rates:

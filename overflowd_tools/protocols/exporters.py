@@ -16,7 +16,7 @@ from overflowd_tools.protocols.layouts import Layout, Record
 from overflowd_tools.protocols.lists import ListDecoder
 from overflowd_tools.protocols.sequence import Stream
 from overflowd_tools.protocols.simple import simple_template
-from overflowd_tools.protocols.templates import FlowBatch, Kind
+from overflowd_tools.protocols.templates import FlowBatch
 from overflowd_tools.protocols.times import span
 
 SESSIONS = 10_000
@@ -145,6 +145,12 @@ class Exporters:
         """Yield the key (source, exporter, port, domain) and the state of every session."""
         yield from self._sessions.items()
 
+    def waiting(self) -> Iterator[tuple[tuple[Any, ...], int, int]]:
+        """Yield session key, template and number of data sets for all that still wait for a template."""
+        for key, session in self._sessions.items():
+            for number, held in session.pending.items():
+                yield key, number, len(held)
+
     def _elements(self) -> ElementTable:
         if self._table is None:
             self._table = ElementTable.standard()
@@ -179,10 +185,13 @@ def flow_batch(session: Session, data: DataSet, configured_rate: float | None) -
     export, layout, content = data
     if layout.simple is None or layout.length is None:
         return None
-    needs_uptime = any(field.kind is Kind.UPTIME for field in layout.simple.fields)
-    if session.options.by_interface or (needs_uptime and export.uptime_ms is None):
+    if layout.simple.needs_uptime and export.uptime_ms is None:
         return None
-    rate = configured_rate or session.options.rate({}, layout.number) or 1
+    rate = configured_rate or 1
+    if session.options.known:
+        if session.options.by_interface:
+            return None
+        rate = configured_rate or session.options.rate({}, layout.number) or 1
     records = content[: len(content) // layout.length * layout.length]
     flows = FlowBatch(
         export.source,

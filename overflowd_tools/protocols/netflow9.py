@@ -77,15 +77,21 @@ class _Walk:
         except DecodeError as error:
             self.problems.append(str(error))
 
-    def flows(self, configured_rate: float | None, *, batches: bool) -> Iterator[Row | Batch]:
-        """Yield the flows, in batches where that can be; options anywhere in the message count for all of it."""
+    def flows(self, how: How, lost: int) -> Iterator[Row | Batch]:
+        """Yield the flows, in batches where that can be; options anywhere in the message count for all of it.
+
+        lost: what the sequence number says was lost before this message; its first flow tells.
+        """
         for data in self._data:
-            batch = flow_batch(self.session, data, configured_rate) if batches else None
+            batch = flow_batch(self.session, data, how.rate) if how.batches and not lost else None
             if batch is not None:
                 yield batch
                 continue
             for octets in checked_records(data.layout, data.content, self.problems):
-                yield flow_row(self.session, data.export, data.layout, octets, configured_rate)
+                row = flow_row(self.session, data.export, data.layout, octets, how.rate)
+                if lost:
+                    row.members["seq_lost"], lost = lost, 0
+                yield row
 
     def _templates(self, content: bytes) -> Iterator[announced.Announced]:
         if self._netflow9:
@@ -184,9 +190,5 @@ def decode_ipfix(message: bytes, exporters: Exporters, arrival: tuple[bytes, int
 
 
 def _message(walk: _Walk, how: How, lost: int, count: int) -> Message:
-    rows: list[Row | Batch] = [*walk.options]
-    for row in walk.flows(how.rate, batches=how.batches and not lost):
-        rows.append(row)
-    if lost and rows and isinstance(rows[0], Row):
-        rows[0].members["seq_lost"] = lost
+    rows = [*walk.options, *walk.flows(how, lost)]
     return Message(walk.export, rows, walk.problems, walk.unknown, count)

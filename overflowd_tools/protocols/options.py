@@ -82,6 +82,11 @@ class Options:
         return next(iter(self._samplers)) if len(self._samplers) == 1 else None
 
     @property
+    def known(self) -> bool:
+        """Whether any sampling rate is known."""
+        return bool(self._by_scope)
+
+    @property
     def by_interface(self) -> bool:
         """Whether records of one template may have different rates though they name no sampler."""
         return any(kind == "interface" for kind, _ in self._by_scope)

@@ -40,11 +40,12 @@ class Template:
     Not a dataclass, for the time that importing those takes.
     """
 
-    __slots__ = ("checked", "fields", "length")
+    __slots__ = ("checked", "fields", "length", "needs_uptime")
 
     def __init__(self, fields: tuple[Field, ...], *, checked: bool = False) -> None:
         self.fields = fields
         self.checked = checked
+        self.needs_uptime = any(field.kind is Kind.UPTIME for field in fields)
         self.length = sum(field.length for field in fields)
         """Octets of one record."""
 

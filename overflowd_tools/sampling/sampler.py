@@ -17,7 +17,8 @@ from operator import itemgetter, or_
 from typing import TYPE_CHECKING, Any
 
 from overflowd_tools.errors import RecordError
-from overflowd_tools.records import FLOW_PREFIX, parse_line
+from overflowd_tools.records import parse_line
+from overflowd_tools.rendering import FLOW_PREFIX
 from overflowd_tools.sampling.law import PPT, Law, composed
 
 if TYPE_CHECKING:
