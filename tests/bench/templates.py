@@ -27,7 +27,7 @@ def convert(source: Path, target: Path, version: int) -> int:
             if batch is None:
                 continue
             data = [_record(fields, batch, version) for fields in _RECORD5.iter_unpack(batch.records)]
-            sets = _template(version) if number % 50 == 0 else b""
+            sets = _template(version) if number % 50 == 0 or batch.domain not in sequences else b""
             sets += struct.pack("!HH", 256, 4 + len(b"".join(data))) + b"".join(data)
             seconds = batch.export_ms // 1000
             sequence = sequences.get(batch.domain, 0)
