@@ -1,4 +1,4 @@
-"""Turns a NetFlow 5 capture into the same flows as NetFlow 9 or IPFIX: a template every 50 datagrams, 30 or 27 records."""
+"""Turns a NetFlow 5 capture into the same flows as NetFlow 9 or IPFIX, with a template every 50 datagrams."""
 
 import struct
 from pathlib import Path
