@@ -130,7 +130,7 @@ def test_the_envelope_is_what_the_header_said(kind):
     shown = [parsed(line) for line in lines_of(data, envelope=True, received_ns=1_500_000)]
     added = {"exporter_port": 2055, "uptime_ms": build.UPTIME, "recv_ms": 1}
     added |= {} if kind.startswith("netflow1") else {"seq": 77}
-    added |= {"engine_type": 1, "engine_id": 2} if kind == "netflow5" else {}
+    added |= {"engine_type": 1, "engine_id": 2} if kind in {"netflow5", "netflow6"} else {}
     assert shown == [flow | added for flow in plain]
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from overflowd_tools.protocols.netflow import decode_netflow1, decode_netflow5, decode_netflow7
+from overflowd_tools.protocols.netflow import decode_netflow1, decode_netflow5, decode_netflow6, decode_netflow7
+from overflowd_tools.protocols.netflow8 import decode_netflow8
 from overflowd_tools.protocols.templates import FlowBatch
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 _FIXED = {
     b"\x00\x01": decode_netflow1,
     b"\x00\x05": decode_netflow5,
+    b"\x00\x06": decode_netflow6,
     b"\x00\x07": decode_netflow7,
+    b"\x00\x08": decode_netflow8,
 }
 _SFLOW = {2, 4, 5}
 _ADDRESS_TYPES = {1, 2}
@@ -26,7 +29,7 @@ Arrival = tuple[bytes, int, int]
 
 
 def decode(datagram: bytes, missing: int = 0) -> FlowBatch | None:
-    """Decode a datagram of NetFlow 1, 5 or 7; None if it is no such thing.
+    """Decode a datagram of NetFlow 1 or 5 to 8; None if it is no such thing.
 
     missing: octets that the capture lacks at its end. Raises DecodeError for one that is cut inside its header.
     """

@@ -1,6 +1,6 @@
 """How the octets of a flow record are laid out, and what a datagram's worth of such records is.
 
-NetFlow 1, 5 and 7 have one layout for ever; it is written down here in the terms in which NetFlow 9 announces one.
+NetFlow 1 and 5 to 8 have layouts for ever; they are written down in the terms in which NetFlow 9 announces them.
 """
 
 from enum import Enum

@@ -1,4 +1,4 @@
-"""Headers, counts and lengths of NetFlow 1, 5 and 7: good, lying, cut, and of other protocols altogether."""
+"""Headers, counts and lengths of NetFlow 1, 5, 6 and 7: good, lying, cut, and of other protocols altogether."""
 
 import struct
 
@@ -8,12 +8,18 @@ from hypothesis import strategies as st
 
 from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols.detect import decode
-from overflowd_tools.protocols.netflow import NETFLOW1, NETFLOW1_LONG, NETFLOW5, NETFLOW7
+from overflowd_tools.protocols.netflow import NETFLOW1, NETFLOW1_LONG, NETFLOW5, NETFLOW6, NETFLOW7
 from overflowd_tools.protocols.templates import Field, FlowBatch, Kind, Template
 from tests.protocols import netflow_builders as build
 
-TEMPLATES = {"netflow1": NETFLOW1, "netflow1 long": NETFLOW1_LONG, "netflow5": NETFLOW5, "netflow7": NETFLOW7}
-COUNTED = ("netflow5", "netflow7")
+TEMPLATES = {
+    "netflow1": NETFLOW1,
+    "netflow1 long": NETFLOW1_LONG,
+    "netflow5": NETFLOW5,
+    "netflow6": NETFLOW6,
+    "netflow7": NETFLOW7,
+}
+COUNTED = ("netflow5", "netflow6", "netflow7")
 every_kind = pytest.mark.parametrize("kind", build.KINDS)
 counted_kind = pytest.mark.parametrize("kind", COUNTED)
 
@@ -44,6 +50,9 @@ def test_the_rest_of_the_header():
     assert batch.domain == 3 << 8 | 200
     assert batch.envelope == {"seq": 0xFFFFFFFE, "engine_type": 3, "engine_id": 200}
     assert batch.export_ms == build.SECOND * 1000 + 999
+    sixth = decode(build.datagram(build.record("netflow6"), kind="netflow6", sequence=7, engine=(1, 2), sampling=9))
+    assert (sixth.domain, sixth.envelope) == (1 << 8 | 2, {"seq": 7, "engine_type": 1, "engine_id": 2})
+    assert sixth.sampling_rate == 1
     seventh = decode(build.datagram(build.record("netflow7"), kind="netflow7", sequence=77))
     assert (seventh.domain, seventh.envelope) == (0, {"seq": 77})
     first = decode(build.datagram(build.record("netflow1"), kind="netflow1"))
@@ -73,13 +82,19 @@ def test_clocks_that_were_never_set(kind, seconds):
 
 
 @counted_kind
-@pytest.mark.parametrize(("count", "there", "given"), [(5, 3, 3), (3, 5, 3), (1, 0, 0), (65535, 2, 2), (31, 30, 30)])
+@pytest.mark.parametrize(("count", "there", "given"), [(5, 3, 3), (3, 5, 3), (1, 0, 0), (1259, 2, 2), (31, 30, 30)])
 def test_a_count_that_lies(kind, count, there, given):
     data = build.random_datagram(2, kind, there)
     data = data[:2] + count.to_bytes(2) + data[4:]
     batch = decode(data)
     assert batch.announced == count
     assert batch.records == data[24 : 24 + given * build.RECORD_LENGTHS[kind]]
+
+
+@pytest.mark.parametrize("kind", ["netflow5", "netflow7"])
+def test_a_count_beyond_any_datagram(kind):
+    assert decode(build.datagram(build.record(kind), kind=kind, count=65535)).announced == 65535
+    assert decode(build.datagram(build.record("netflow6"), kind="netflow6", count=1260)) is None
 
 
 @counted_kind
@@ -148,6 +163,8 @@ LOOKALIKES = {
     "STUN with attributes": struct.pack(">HHI", 1, 8, 0x2112A442) + bytes(range(20)),
     "classic STUN": struct.pack(">HH", 1, 8) + bytes(range(16)) + struct.pack(">HHI", 3, 4, 0),
     "TFTP read": b"\0\1pxelinux.0\0octet\0tsize\x000\0blksize\x001468\0",
+    "TFTP options": b"\0\6blksize\x001468\0tsize\x00123456\0",
+    "TFTP options as a clock": b"\0\6tsize\x001\0e\x001\x000\x00blksize\x001468\0windowsize\x0016\0",
     "TFTP error": b"\0\5\0\1File not found\0",
     "TFTP error of 24 octets": b"\0\5\0\0Timed out at block\0\0",
     "TFTP error as a clock": b"\0\5\0\1Transfer was aborted\0",
@@ -164,7 +181,7 @@ LOOKALIKES = {
 
 
 @pytest.mark.parametrize("name", LOOKALIKES)
-@pytest.mark.parametrize("version", [1, 5, 7])
+@pytest.mark.parametrize("version", [1, 5, 6, 7, 8])
 def test_other_protocols_do_not_become_flows(name, version):
     data = LOOKALIKES[name]
     if "DNS" in name:
@@ -172,7 +189,7 @@ def test_other_protocols_do_not_become_flows(name, version):
     assert decode(data) is None
 
 
-@pytest.mark.parametrize("version", [0, 2, 3, 4, 6, 8, 9, 10, 256, 0x0105])
+@pytest.mark.parametrize("version", [0, 2, 3, 4, 8, 9, 10, 256, 0x0105])
 def test_versions_not_read_here(version):
     whole = build.random_datagram(6, "netflow5", 2)
     assert decode(version.to_bytes(2) + whole[2:]) is None
@@ -184,7 +201,7 @@ counted_octets = st.builds(
 )
 
 
-@given(st.sampled_from([1, 5, 7]), st.binary(max_size=200) | counted_octets, st.integers(0, 300))
+@given(st.sampled_from([1, 5, 6, 7, 8]), st.binary(max_size=200) | counted_octets, st.integers(0, 300))
 def test_any_octets_give_a_batch_none_or_our_error(version, rest, missing):
     data = version.to_bytes(2) + rest
     try:
