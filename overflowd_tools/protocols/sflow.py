@@ -127,12 +127,10 @@ def _read_samples(
 
 
 def _next_sample(data: bytes, read: int, after: int) -> int:
-    """Return where the next sample begins: after this one, or where its records end if only that makes sense.
+    """Return where the next sample begins: after this one, unless only the end of its records makes sense.
 
     Some agents give a length that is too short, too long by 4, or no multiple of 4.
     """
-    if read > after:
-        return read if _may_begin(data, read) else after
     return next((position for position in (after, read, after + 3 & ~3) if _may_begin(data, position)), after)
 
 
@@ -166,8 +164,9 @@ def _common_flow(data: bytes, position: int, after: int, *, expanded: bool) -> L
     if number == SAMPLED_HEADER and at + size == after and records == 1:
         return _common_packet(data, at, size, sampling, ((), ()))
     if number == SAMPLED_HEADER and at + size + 24 == after and records == 2:
-        second, length, *switch = _SWITCH.unpack_from(data, at + size)
-        return _common_packet(data, at, size, sampling, (switch, ())) if (second, length) == _SWITCH_RECORD else None
+        number, length, *switch = _SWITCH.unpack_from(data, at + size)
+        if number == EXTENDED_SWITCH and length == 16:
+            return _common_packet(data, at, size, sampling, (switch, ()))
     return _common_records(data, at - 8, after, records, sampling)
 
 
@@ -334,13 +333,15 @@ def _counters_sample(reader: Reader, problems: list[str], *, expanded: bool) -> 
     for number, record in _records(reader, problems):
         octets = record.data[record.position : record.end]
         structure = COUNTERS.get(number)
-        try:
-            if structure is not None and structure.name not in members:
+        if structure is not None and structure.name not in members:
+            try:
                 members[structure.name] = structure.read(record)
-        except DecodeError as error:
-            problems.append(f"record {data_format(number)}: {error}")
-        if structure is None or record.left:
-            kept.append([data_format(number), octets.hex()])
+            except DecodeError as error:
+                problems.append(f"record {data_format(number)}: {error}")
+            else:
+                if not record.left:
+                    continue
+        kept.append([data_format(number), octets.hex()])
     if kept:
         members["records"] = kept
     return make_line("counter", members)
@@ -356,7 +357,8 @@ def _records(reader: Reader, problems: list[str]) -> Iterator[tuple[int, Reader]
         kind, length = reader.integers(2)
         end = reader.position + length
         if end > reader.end:
-            if _may_begin(reader.data, end):  # so the length of the sample is what is wrong
+            if _may_begin(reader.data, end) and not _may_begin(reader.data, reader.end):
+                # The length of the sample is what is wrong.
                 reader.end = end
             else:
                 problems.append(f"record {data_format(kind)}: {length} octets promised, {reader.left} there")

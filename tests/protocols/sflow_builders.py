@@ -1,7 +1,9 @@
-"""sFlow datagrams and sampled packets made by hand from the specifications, sharing nothing with the program."""
+"""sFlow datagrams and sampled packets made by hand from the specifications, and what lines they are to give."""
 
 import ipaddress
 import struct
+
+from overflowd_tools.protocols.sflow import decode_sflow
 
 SMAC = bytes.fromhex("020000000001")
 DMAC = bytes.fromhex("020000000002")
@@ -180,3 +182,81 @@ def shown(value):
     return {4: lambda v: str(ipaddress.ip_address(v)), 16: lambda v: str(ipaddress.ip_address(v))}.get(
         len(value), lambda v: v.hex(":") if len(v) == 6 else v.hex()
     )(value)
+
+
+# A flow sample of a packet, and its members
+
+SAMPLING = {"sample_seq": 77, "source_id": 3, "sampling_rate": 512, "sample_pool": 51200, "drops": 9}
+FLOW = {"pcount": 1} | SAMPLING | {"in_if": 3, "out_if": 4}
+PACKET = ethernet(ipv4(udp(bytes(40))))
+PACKET_MEMBERS = {
+    "saddr": "192.0.2.1",
+    "daddr": "198.51.100.2",
+    "bcount": 68,
+    "sport": 1024,
+    "dport": 53,
+    "protocol": 17,
+    "tos": 0xB8,
+    "ttl": 63,
+    "ip_id": 0x1234,
+    "frag_off": 0,
+    "frag_flags": 0x40,
+    "smac": "02:00:00:00:00:01",
+    "dmac": "02:00:00:00:00:02",
+    "ethertype": 0x0800,
+}
+HEADER = {"hdr_proto": 1, "frame_len": 86, "stripped": 4, "header": PACKET.hex()}
+SWITCH = {"vlan": 10, "vlan_prio": 1, "post_vlan": 20, "post_vlan_prio": 2}
+
+
+V6 = ethernet(ipv6(udp(bytes(40))), 0x86DD)
+IP_FIELDS = {"bcount": 60, "protocol": 6, "sport": 1, "dport": 2, "flags": 18, "tos": 8}
+IP4 = words(60, 6) + packed("192.0.2.1") + packed("192.0.2.2") + words(1, 2, 18, 8)
+IP4_FIELDS = IP_FIELDS | {"saddr": "192.0.2.1", "daddr": "192.0.2.2"}
+IP6 = words(60, 6) + packed("2001:db8::1") + packed("2001:db8::2") + words(1, 2, 18, 8)
+IP6_FIELDS = IP_FIELDS | {"saddr": "2001:db8::1", "daddr": "2001:db8::2"}
+
+GOOD = flow(raw(PACKET))
+GOOD_MEMBERS = FLOW | PACKET_MEMBERS | HEADER
+
+
+def lines_and_problems(datagram):
+    decoded = decode_sflow(datagram)
+    return [members(line) for line in decoded.lines], decoded.problems
+
+
+# Datagrams with something of everything
+
+GATEWAY = address("203.0.113.1") + words(1, 2, 3, 2, 2, 2, 65001, 65002, 2, 1, 65003, 2, 7, 8, 100)
+EXTENDED4 = (
+    (1, words(10, 1, 20, 2)),
+    (2, address("203.0.113.9") + words(24, 16)),
+    (3, words(1, 2, 3) + words(1, 2, 2, 65001, 65002) + words(1, 7, 100)),
+    (4, opaque(b"me") + opaque(b"you")),
+    (5, words(1) + opaque(b"/x")),
+)
+WHOLE = datagram5(
+    flow(switch(), raw(PACKET), router()),
+    counters(record(1005, opaque(b"eth0"))),
+    drop(raw(PACKET), record(1038, opaque(b"f"))),
+    expanded_flow(raw(V6), record(1003, GATEWAY)),
+    sample(4300 << 12 | 1002, bytes(8)),
+)
+OLD_SAMPLES = (
+    flow4(1, raw4(PACKET), *EXTENDED4[:2]),
+    flow4(2, IP4),
+    counters4(7, words(10) + hyper(5) + words(1, 2, 3, 4)),
+)
+
+
+def one(datagram, problems=()):
+    """The members of the only line of a datagram."""
+    decoded = decode_sflow(datagram)
+    assert decoded.problems == list(problems)
+    (line,) = decoded.lines
+    return members(line)
+
+
+def extended(*records):
+    """What records alone add to a flow."""
+    return {name: value for name, value in one(datagram5(flow(*records))).items() if name not in FLOW}
