@@ -74,6 +74,7 @@ def test_segments_in_any_order_and_more_than_once(cuts, rng, first):
     rng.shuffle(segments)
     streams = begun(first)
     assert feed(streams, segments) == MESSAGES
+    assert streams.held_bytes == begun().held_bytes
     assert rest(streams) == []
     assert streams.lost == 0
 
@@ -179,6 +180,25 @@ def test_a_gap_is_given_up_when_too_much_waits_behind_it():
     assert streams.lost == 1
 
 
+def test_a_segment_that_comes_again_behind_a_gap_takes_no_room():
+    streams = begun()
+    later = cut(WHOLE, 1, 300)[1]
+    feed(streams, [later])
+    held = streams.held_bytes
+    assert feed(streams, [later] * 1000) == []
+    assert streams.held_bytes == held
+    assert feed(streams, [(1, WHOLE[:300])]) == MESSAGES
+
+
+def test_after_a_gap_the_clock_is_that_of_the_exporter():
+    old = [message(number, 300, time=1_000_000_000 + number) for number in range(8)]
+    data = b"".join(old)
+    segments = cut(data, 1, 500, 900)
+    streams = begun()
+    assert feed(streams, [segments[0], segments[2]]) == old[:1]
+    assert rest(streams) == old[3:]
+
+
 def test_a_second_gap_is_waited_for_by_itself():
     streams = begun()
     segments = cut(WHOLE, 1, *range(0, len(WHOLE), 300))
@@ -270,6 +290,18 @@ def test_a_flood_of_connections_does_not_push_out_one_of_ipfix():
         streams.take(packet(b"", 0, SYN, (port + 1, 80)), NOW)
         assert streams.held_bytes <= 8192
     assert feed(streams, [(501, WHOLE[500:])]) == MESSAGES[2:]
+
+
+def test_octets_of_who_knows_what_are_pushed_out_first():
+    streams = begun(max_bytes=40_000)
+    assert feed(streams, [(1, WHOLE[:500])]) == MESSAGES[:2]
+    maybe = build.ipfix(build.ipfix_set(bytes(10), length=60_000), length=60_016)
+    assert feed(streams, [(1, maybe)], ports=(7, 7)) == []
+    for at in range(40):
+        assert feed(streams, [(1 + len(maybe) + 1400 * at, bytes(1400))], ports=(7, 7)) == []
+        assert streams.held_bytes <= 40_000
+    assert feed(streams, [(501, WHOLE[500:])]) == MESSAGES[2:]
+    assert streams.lost == 0
 
 
 def test_the_oldest_streams_are_pushed_out():
