@@ -175,7 +175,7 @@ class Input:
                 yield OVERLONG
                 start = chunk.find(b"\n") + 1
                 held.clear()
-            block = b"".join((held, chunk[start:end]))
+            block = b"".join((held, memoryview(chunk)[start:end]))
             held = bytearray(chunk[end:])
             if block:
                 yield block
@@ -321,18 +321,51 @@ def _enlarge_pipe(descriptor: int) -> None:
         pass
 
 
-def read_text(path: str, limit: int = 1 << 24) -> str:
+def read_text(path: str) -> str:
     """Return the text of a file that an option names. Raises UsageError if it cannot be read or is no text."""
+    try:
+        return read_file(path).decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8 text: {error}") from None
+
+
+def read_file(path: str, limit: int = 1 << 24) -> bytes:
+    """Return the contents of a file that an option names. Raises UsageError if it cannot be read or is too large."""
     try:
         with open(path, "rb") as file:
             data = file.read(limit + 1)
-        if len(data) > limit:
-            raise UsageError(f"{path}: over {limit} bytes")
-        return data.decode()
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8 text: {error}") from None
+    if len(data) > limit:
+        raise UsageError(f"{path}: over {limit} bytes")
+    return data
+
+
+def replace_file(path: str, data: bytes) -> None:
+    """Write a file so that whoever opens it finds the old contents or the new ones, also after a crash.
+
+    A file that is there keeps its mode, and a symbolic link leads where it did. Raises OSError.
+    """
+    path = os.path.realpath(path)
+    directory = os.path.dirname(path)
+    temporary = os.path.join(directory, f".overflowd-{os.urandom(8).hex()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            if os.path.exists(path):
+                os.fchmod(descriptor, stat.S_IMODE(os.stat(path).st_mode))
+            os.fsync(descriptor)
+        os.replace(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def keep_standard_descriptors() -> None:
