@@ -135,8 +135,11 @@ class Writer:
 def flow_data(flow: dict[str, Any], fields: dict[str, tuple[int, int]]) -> dict[str, Any]:
     """Pick the addresses (made canonical) and the given fields, where it has them, out of a flow record.
 
-    Raises RecordError for a flow without addresses, and for a field that is not an integer within its range.
+    Raises RecordError for a flow without addresses, for one of NetFlow 8, whose addresses are those of networks, and
+    for a field that is not an integer within its range.
     """
+    if flow.get("source") == "netflow8":
+        raise RecordError("an aggregate of flows has no ends to report to")
     data: dict[str, Any] = integers(flow, fields)
     for name in ROLES.values():
         data[name] = address(flow, name)

@@ -302,3 +302,9 @@ def test_a_full_table_begins_a_new_epoch():
     assert number == 1
     assert serials.next("a") == (second, 1)
     assert writer.Serials().next("a")[0] not in (first, second)
+
+
+def test_an_aggregate_of_flows_has_nobody_to_report_to():
+    flow = {"type": "flow", "source": "netflow8", "saddr": "192.0.2.0", "daddr": "198.51.100.0", "pcount": 9}
+    with pytest.raises(RecordError, match="an aggregate of flows has no ends to report to"):
+        writer.flow_data(flow, report.FLOW_FIELDS)
