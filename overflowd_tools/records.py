@@ -7,12 +7,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from overflowd_tools.errors import RecordError
+from overflowd_tools.protocols.accounting import statistics
 from overflowd_tools.protocols.templates import FlowBatch, Template
 from overflowd_tools.rendering import FRAGMENTS_KEPT, Renderer, ShapeWriter, address_text, compile_template, member
 
 if TYPE_CHECKING:
+    from overflowd_tools.protocols.accounting import StreamKey
     from overflowd_tools.protocols.exporters import Batch, Row
     from overflowd_tools.protocols.lines import Decoded, Line
+    from overflowd_tools.protocols.sequence import Stream
 
 
 def flow_line(fields: dict[str, Any]) -> bytes:
@@ -33,6 +36,18 @@ def parse_line(line: bytes) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise RecordError("not a JSON object")
     return record
+
+
+def stats_line(key: "StreamKey", stream: "Stream") -> bytes:
+    """Return the line that tells how much of a stream of exports arrived."""
+    exporter = {"exporter": address_text(key.exporter).decode()} if key.exporter else {}
+    return flow_line({"type": "stats", "source": key.source, **exporter, **statistics(key, stream)})
+
+
+def note_loss(lines: list[bytes], lost: int) -> None:
+    """Let the first of these lines say how much was lost before it."""
+    if lost and lines:
+        lines[0] = b'%s,"seq_lost":%d}\n' % (lines[0][:-2], lost)
 
 
 class FlowWriter:

@@ -222,6 +222,7 @@ def datagram(source: str, port: int, payload: bytes) -> bytes:
 
 def checksum(data: bytes) -> bytes:
     """Return the Internet checksum (RFC 1071)."""
+    data += bytes(len(data) % 2)
     total = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)

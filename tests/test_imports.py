@@ -16,8 +16,10 @@ MAY_IMPORT = {
     "errors": (),
     "capture": ("errors",),
     "protocols": ("errors",),
-    "records": ("errors", "protocols"),
-    "sampling": ("errors", "records"),
+    "rendering": ("protocols",),
+    "records": ("errors", "protocols", "rendering"),
+    "template_file": ("errors", "protocols", "records", "rendering"),
+    "sampling": ("errors", "records", "rendering"),
     "trust": ("errors",),
     "reports": ("errors", "trust.keys"),
     "delivery": ("errors",),
@@ -27,17 +29,20 @@ MAY_IMPORT = {
     "command": ("errors", "stream"),
     "commands": (
         *("capture", "command", "config", "delivery", "errors", "passphrase", "protocols"),
-        *("records", "reports", "sampling", "stream", "trust"),
+        *("records", "rendering", "reports", "sampling", "stream", "template_file", "trust"),
     ),
 }
 """Room -> what it may import beside itself: whole rooms, or single modules of them."""
 
-SANS_IO = ("capture", "protocols", "records", "sampling", "reports")
+SANS_IO = ("capture", "protocols", "rendering", "records", "template_file", "sampling", "reports")
 SYSTEM = {"asyncio", "fcntl", "http", "pathlib", "select", "selectors", "signal", "subprocess", "sys", "time"}
 
 LIBRARIES = {
     "nacl": {"trust/keys.py"},
-    "orjson": {"commands/send.py", "records.py", "reports/canonical.py", "reports/original.py", "reports/writer.py"},
+    "orjson": {
+        *("commands/send.py", "records.py", "rendering.py"),
+        *("reports/canonical.py", "reports/original.py", "reports/writer.py"),
+    },
     "backports": {"stream.py"},
     "compression": {"stream.py"},
     "tqdm": {"command.py"},

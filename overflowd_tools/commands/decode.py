@@ -1,7 +1,9 @@
 """of-decode: captures of flow exports in, one flow a line out."""
 
 import argparse
+import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,20 +12,22 @@ from overflowd_tools.capture.fragments import Fragments
 from overflowd_tools.capture.link import dissect
 from overflowd_tools.capture.packet import ExportMessage, IPPacket, Item, Packet
 from overflowd_tools.capture.reader import CaptureReader
-from overflowd_tools.errors import DecodeError
+from overflowd_tools.capture.streams import Streams
+from overflowd_tools.errors import DecodeError, UsageError
+from overflowd_tools.protocols.accounting import Accounts, all_streams
 from overflowd_tools.protocols.detect import Decoder, Rates
 from overflowd_tools.protocols.templates import FlowBatch
-from overflowd_tools.records import FlowWriter, flow_line
+from overflowd_tools.records import FlowWriter, flow_line, note_loss, stats_line
 from overflowd_tools.rendering import address_text
-from overflowd_tools.stream import Input, read_text
+from overflowd_tools.stream import Input, read_file, read_text, replace_file
 
 if TYPE_CHECKING:
     from overflowd_tools.protocols.elements import ElementTable
     from overflowd_tools.protocols.lines import Decoded
     from overflowd_tools.protocols.netflow9 import Message
 
-UDP = 17
-LINE_TYPES = ("flow", "option", "counter", "drop")
+TCP, UDP = 6, 17
+LINE_TYPES = ("flow", "option", "counter", "drop", "template", "stats")
 _A_FILE = (b"", 0, 0)
 """Where the messages of a file came from, and when: nobody knows."""
 
@@ -51,6 +55,9 @@ def options() -> command.Parser:
         metavar="[EXPORTER=]N",
         help="packets for one sampled, whatever the exporter says",
     )
+    add("--split-biflow", action="store_true", help="a record of both directions is two flows")
+    add("--templates", action=command.Once, metavar="FILE", help="begin with the templates in FILE, and keep all there")
+    add("--two-pass", action="store_true", help="use templates and options from anywhere in the FILEs")
     add("--elements", action=command.Once, metavar="FILE", help="information elements of your own")
     return parser
 
@@ -70,11 +77,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(context: command.Context) -> None:
     """Decode every input; afterwards say if none of them held a flow export."""
-    context.counts.update(packets=0, datagrams=0, flows=0, other_lines=0, other_packets=0)
+    context.counts.update(packets=0, datagrams=0, flows=0, other_lines=0, other_packets=0, lost=0, reordered=0)
     decoder = _Decoder(context)
-    for source in context.inputs():
-        decoder.decode(source)
-    decoder.complain_of_templates()
+    may_save = bool(context.args.templates) and decoder.load_templates(context.args.templates)
+    if context.args.two_pass:
+        decoder.look_ahead()
+    try:
+        for source in context.inputs():
+            decoder.decode(source)
+        decoder.complain_of_templates()
+    finally:
+        if may_save:
+            decoder.save_templates(context.args.templates)
+        decoder.account()
     counts = context.counts
     if counts["packets"] and not counts["datagrams"] and not context.args.packets:
         context.status = max(context.status, 1)
@@ -85,28 +100,89 @@ def run(context: command.Context) -> None:
 class _Decoder:
     """Decodes one input after the other; what is known of a stream of exports outlives a file."""
 
-    def __init__(self, context: command.Context) -> None:
+    def __init__(self, context: command.Context, *, survey: bool = False) -> None:
+        """survey: find templates and options for another decoder, and show nothing."""
         args = context.args
         self._context = context
         self._counts = context.counts
         self._writer = FlowWriter(envelope=args.envelope)
-        self._decoder = Decoder(table=_element_table(args.elements), rates=_rates(args.sampling_rate))
-        self._only = frozenset(args.only)
+        self._decoder = Decoder(table=_element_table(args.elements), rates=_rates(args.sampling_rate), survey=survey)
+        self._accounts = Accounts()
+        self._fragments, self._streams = Fragments(), Streams()
+        self._only: frozenset[str] = frozenset() if survey else frozenset(args.only)
         self._packets_too = args.packets
+        self._split = args.split_biflow
 
     def decode(self, source: Input) -> None:
+        """Decode one input to its end."""
         reader = CaptureReader()
-        fragments = Fragments()
+        self._fragments, self._streams = Fragments(), Streams()
         for chunk in source.chunks():
-            self._take(source.name, reader.feed(chunk), fragments)
+            self._take(source.name, reader.feed(chunk))
             if reader.finished:
                 break
         if self._context.stop:  # the input goes on; only we do not
             return
-        self._take(source.name, reader.close(), fragments)
-        fragments.close()
-        if fragments.lost:
-            self._context.reject(source.name, "", f"{fragments.lost} fragmented datagrams incomplete")
+        self._take(source.name, reader.close())
+        self._close(source.name)
+
+    def _close(self, name: str) -> None:
+        """Take what waited for more of an input that has ended, and complain of what never came."""
+        for exporter, port, message in self._streams.close():
+            self._write_messages(name, "", self._decoder.messages(message, (exporter, port, 0)))
+        if self._streams.lost:
+            self._context.reject(name, "", f"{self._streams.lost} gaps in TCP streams of IPFIX")
+        self._fragments.close()
+        if self._fragments.lost:
+            self._context.reject(name, "", f"{self._fragments.lost} fragmented datagrams incomplete")
+
+    def load_templates(self, path: str) -> bool:
+        """Read the file of --templates; return whether it is one that may be written at the end."""
+        from overflowd_tools import template_file
+
+        try:
+            if os.path.lexists(path) and not os.path.isfile(path):
+                raise UsageError(f"{path}: not a regular file")
+            data = read_file(path, template_file.LIMIT) if os.path.lexists(path) else b""
+            problems = template_file.load(path, data, self._decoder.known(), int(time.time()))
+        except UsageError as error:
+            self._context.fail(f"{error}; going on without it, and leaving it as it is")
+            return False
+        for place, reason in problems:
+            self._context.reject(path, place, reason, "damaged templates")
+        return True
+
+    def save_templates(self, path: str) -> None:
+        """Write the file of --templates."""
+        from overflowd_tools import template_file
+
+        try:
+            replace_file(path, template_file.save(self._decoder.known(), int(time.time())))
+        except OSError as error:
+            self._context.fail(f"{path}: {error.strerror}; the templates are not kept")
+
+    def look_ahead(self) -> None:
+        """Learn what templates and options there are in all FILEs. Raises UsageError if they cannot be read twice."""
+        args = self._context.args
+        there = [name for name in args.files if name == "-" or os.path.exists(name)]
+        if not args.files or not all(map(os.path.isfile, there)):
+            raise UsageError("--two-pass reads its FILEs twice, so they must be regular files")
+        silent = argparse.Namespace(**{**vars(args), "quiet": True, "strict": False, "progress": False})
+        context = command.Context(self._context.prog, silent, self._context.stop)
+        context.counts.update(self._context.counts)
+        first = _Decoder(context, survey=True)
+        for source in context.inputs():
+            first.decode(source)
+        self._decoder.take_survey(first._decoder)
+
+    def account(self) -> None:
+        """Count what the sequence numbers of all streams tell, and write the lines of type stats."""
+        for key, stream in all_streams(self._accounts, self._decoder.exporters):
+            self._counts["lost"] += stream.lost
+            self._counts["reordered"] += stream.reordered
+            if "stats" in self._only:
+                self._context.output.write(stats_line(key, stream))
+                self._counts["other_lines"] += 1
 
     def complain_of_templates(self) -> None:
         """Say which data sets waited in vain for their templates: one line for each of these."""
@@ -116,7 +192,7 @@ class _Decoder:
             reason = f"no template {number} came: {sets} data sets not decoded"
             self._context.reject(origin, "", reason, "no template came")
 
-    def _take(self, name: str, items: list[Item], fragments: Fragments) -> None:
+    def _take(self, name: str, items: list[Item]) -> None:
         for item in items:
             if isinstance(item, DecodeError):
                 place, _, reason = str(item).rpartition(": ")
@@ -128,19 +204,22 @@ class _Decoder:
                     self._counts["datagrams"] += 1
                     self._write_messages(name, f"message {item.number}", self._decoder.messages(item.data, _A_FILE))
                     continue
-                packet = dissect(item, fragments)
+                packet = dissect(item, self._fragments)
                 if isinstance(packet, DecodeError):
                     raise packet
                 if packet is not None:
                     self._take_packet(name, item, packet)
             except DecodeError as error:
-                self._context.reject(name, f"packet {item.number}", str(error))
+                what = "message" if isinstance(item, ExportMessage) else "packet"
+                self._context.reject(name, f"{what} {item.number}", str(error))
 
     def _take_packet(self, name: str, captured: Packet, packet: IPPacket) -> None:
-        decoded = None
+        decoded: FlowBatch | Decoded | list[Message] | None = None
         if packet.protocol == UDP:
             arrival = (packet.source, packet.source_port or 0, captured.timestamp_ns)
             decoded = self._decoder.decode(packet.payload, packet.missing, arrival)
+        elif packet.protocol == TCP:
+            decoded = self._streamed(packet, captured.timestamp_ns)
         if decoded is None:
             self._counts["other_packets"] += 1
             if self._packets_too and "flow" in self._only:
@@ -155,9 +234,17 @@ class _Decoder:
         else:
             self._write_decoded(name, captured, packet, decoded)
 
+    def _streamed(self, packet: IPPacket, timestamp_ns: int) -> "list[Message] | None":
+        """Return the IPFIX messages that a segment completes, or None if there are none."""
+        arrival = (packet.source, packet.source_port or 0, timestamp_ns)
+        messages = self._streams.take(packet, timestamp_ns)
+        return [decoded for data in messages for decoded in self._decoder.messages(data, arrival)] or None
+
     def _write_batch(self, name: str, captured: Packet, packet: IPPacket, batch: FlowBatch) -> None:
+        lost = self._accounts.batch(batch, packet.source)
         lines = self._writer.lines(batch, packet.source, packet.source_port or 0, captured.timestamp_ns)
         if "flow" in self._only:
+            note_loss(lines, lost)
             self._context.output.write_all(lines)
             self._counts["flows"] += len(lines)
         if len(lines) != batch.announced:
@@ -169,6 +256,10 @@ class _Decoder:
         only, counts = self._only, self._counts
         for message in messages:
             rows = [row for row in message.rows if row.type in only]
+            if self._split:
+                from overflowd_tools.protocols.biflow import split_rows
+
+                rows = split_rows(rows, self._decoder.known().elements())
             lines = self._writer.rows(rows)
             self._context.output.write_all(lines)
             others = sum(row.type != "flow" for row in rows)
@@ -178,11 +269,12 @@ class _Decoder:
                 self._context.reject(name, place, problem)
 
     def _write_decoded(self, name: str, captured: Packet, packet: IPPacket, decoded: "Decoded") -> None:
+        lost = self._accounts.decoded(decoded, packet.source)
         chosen = [line for line in decoded.lines if line.type in self._only]
         port = packet.source_port or 0
-        self._context.output.write_all(
-            self._writer.decoded(decoded, chosen, packet.source, port, captured.timestamp_ns)
-        )
+        lines = self._writer.decoded(decoded, chosen, packet.source, port, captured.timestamp_ns)
+        note_loss(lines, lost)
+        self._context.output.write_all(lines)
         flows = sum(line.type == "flow" for line in chosen)
         self._counts["flows"] += flows
         self._counts["other_lines"] += len(chosen) - flows

@@ -14,6 +14,8 @@ VARIABLE = 65535
 MAX_FIELDS = 10_000
 MAX_RECORD = 65_535
 FIRST_DATA_SET = 256
+MAX_EMPTY_FIELDS = 8
+"""Fields of no octets cost time and no traffic; beyond these there must be at least as many that have octets."""
 
 _SHORT_PAIR = struct.Struct("!HH")
 _SHORT_TRIPLE = struct.Struct("!HHH")
@@ -21,6 +23,14 @@ _ENTERPRISE = struct.Struct("!HHI")
 _ENTERPRISE_BIT = 0x8000
 SCOPE_ENTERPRISE = -1
 """Stands for the enterprise of NetFlow 9's scope fields, whose numbers are types of their own."""
+
+
+class InvalidTemplateError(DecodeError):
+    """A template that cannot be. number: whose it is; what was known under that number does not hold any more."""
+
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(reason)
+        self.number = number
 
 
 class Specifier(NamedTuple):
@@ -32,14 +42,15 @@ class Specifier(NamedTuple):
 
 
 class Announced(NamedTuple):
-    """A template as announced. scopes: how many of its fields, the first ones, are scopes; 0 for a data template.
+    """A template as announced. options: of option records; scopes: how many of its fields, the first ones, are scopes.
 
     A template without fields withdraws the one of that number (RFC 7011 section 8.1).
     """
 
     number: int
     fields: tuple[Specifier, ...]
-    scopes: int
+    scopes: int = 0
+    options: bool = False
 
     @property
     def length(self) -> int | None:
@@ -51,7 +62,8 @@ class Announced(NamedTuple):
 def sets(body: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield (set number, content) of the sets of a message; zeroes after the last one are padding.
 
-    Raises DecodeError at a length that cannot be one, after everything before it.
+    Raises DecodeError at a length that cannot be one, after everything before it; of a set that reaches beyond the
+    message, after what is there of it.
     """
     offset = 0
     while len(body) - offset >= 4:
@@ -60,16 +72,16 @@ def sets(body: bytes) -> Iterator[tuple[int, bytes]]:
             return
         if length < 4:
             raise DecodeError(f"set of impossible length {length}")
+        yield number, body[offset + 4 : offset + length]
         if length > len(body) - offset:
             raise DecodeError(f"set of {length} octets where {len(body) - offset} are left")
-        yield number, body[offset + 4 : offset + length]
         offset += length
 
 
 def ipfix_templates(content: bytes, *, options: bool) -> Iterator[Announced]:
     """Yield the templates of an IPFIX template set or options template set.
 
-    Raises DecodeError at what cannot be a template, after those before it.
+    Raises InvalidTemplateError at what cannot be a template, after those before it.
     """
     offset = 0
     while len(content) - offset >= 4:
@@ -80,28 +92,28 @@ def ipfix_templates(content: bytes, *, options: bool) -> Iterator[Announced]:
         scopes = 0
         if options and count:
             if len(content) - offset < 2:
-                raise DecodeError(f"options template {number} is cut short")
+                raise InvalidTemplateError(number, f"options template {number} is cut short")
             (scopes,) = struct.unpack_from("!H", content, offset)
             offset += 2
         fields, offset = _ipfix_fields(content, offset, number, count)
         if scopes > count or (options and count and not scopes):
-            raise DecodeError(f"options template {number} has {count} fields, of them {scopes} scopes")
-        yield _checked(Announced(number, fields, scopes))
+            raise InvalidTemplateError(number, f"options template {number} has {count} fields, of them {scopes} scopes")
+        yield checked(Announced(number, fields, scopes, options))
 
 
 def _ipfix_fields(content: bytes, offset: int, number: int, count: int) -> tuple[tuple[Specifier, ...], int]:
     if count > min(MAX_FIELDS, (len(content) - offset) // 4):
-        raise DecodeError(f"template {number} of {count} fields is larger than its set")
+        raise InvalidTemplateError(number, f"template {number} of {count} fields is larger than its set")
     fields = []
     for _ in range(count):
         if len(content) - offset < 4:
-            raise DecodeError(f"template {number} is cut short")
+            raise InvalidTemplateError(number, f"template {number} is cut short")
         element, length = _SHORT_PAIR.unpack_from(content, offset)
         enterprise = 0
         offset += 4
         if element & _ENTERPRISE_BIT:
             if len(content) - offset < 4:
-                raise DecodeError(f"template {number} is cut short")
+                raise InvalidTemplateError(number, f"template {number} is cut short")
             (enterprise,) = struct.unpack_from("!I", content, offset)
             offset += 4
             element &= ~_ENTERPRISE_BIT
@@ -110,7 +122,7 @@ def _ipfix_fields(content: bytes, offset: int, number: int, count: int) -> tuple
 
 
 def netflow9_templates(content: bytes) -> Iterator[Announced]:
-    """Yield the templates of a NetFlow 9 template FlowSet. Raises DecodeError as ipfix_templates."""
+    """Yield the templates of a NetFlow 9 template FlowSet. Raises InvalidTemplateError as ipfix_templates."""
     offset = 0
     while len(content) - offset >= 4:
         number, count = _SHORT_PAIR.unpack_from(content, offset)
@@ -118,13 +130,13 @@ def netflow9_templates(content: bytes) -> Iterator[Announced]:
             return
         end = offset + 4 + 4 * count
         if end > len(content) or count > MAX_FIELDS:
-            raise DecodeError(f"template {number} of {count} fields is larger than its set")
-        yield _checked(Announced(number, _pairs(content[offset + 4 : end], 0), 0))
+            raise InvalidTemplateError(number, f"template {number} of {count} fields is larger than its set")
+        yield checked(Announced(number, _pairs(content[offset + 4 : end], 0)))
         offset = end
 
 
 def netflow9_options_templates(content: bytes) -> Iterator[Announced]:
-    """Yield the templates of a NetFlow 9 options template FlowSet. Raises DecodeError as ipfix_templates."""
+    """Yield the templates of a NetFlow 9 options template FlowSet. Raises InvalidTemplateError as ipfix_templates."""
     offset = 0
     while len(content) - offset >= 6:
         number, scope_octets, option_octets = _SHORT_TRIPLE.unpack_from(content, offset)
@@ -132,10 +144,10 @@ def netflow9_options_templates(content: bytes) -> Iterator[Announced]:
             return
         middle = offset + 6 + scope_octets
         end = middle + option_octets
-        if end > len(content) or scope_octets % 4 or option_octets % 4:
-            raise DecodeError(f"options template {number} does not fit its set")
+        if end > len(content) or scope_octets % 4 or option_octets % 4 or end - offset > 4 * MAX_FIELDS:
+            raise InvalidTemplateError(number, f"options template {number} does not fit its set")
         scopes = _pairs(content[offset + 6 : middle], SCOPE_ENTERPRISE)
-        yield _checked(Announced(number, scopes + _pairs(content[middle:end], 0), len(scopes)))
+        yield checked(Announced(number, scopes + _pairs(content[middle:end], 0), len(scopes), options=True))
         offset = end
 
 
@@ -143,11 +155,16 @@ def _pairs(content: bytes, enterprise: int) -> tuple[Specifier, ...]:
     return tuple(Specifier(enterprise, element, length) for element, length in _SHORT_PAIR.iter_unpack(content))
 
 
-def _checked(template: Announced) -> Announced:
-    """Refuse a template whose records would have no octets, or more than a message holds."""
-    if template.number < FIRST_DATA_SET and template.fields:
-        raise DecodeError(f"template number {template.number} is below {FIRST_DATA_SET}")
-    length = template.length
-    if template.fields and length is not None and not 0 < length <= MAX_RECORD:
-        raise DecodeError(f"template {template.number} is of records of {length} octets")
+def checked(template: Announced) -> Announced:
+    """Refuse a template whose records have no octets, more than a message holds, or next to none for its fields."""
+    number, length = template.number, template.length
+    if not template.fields:
+        return template
+    if number < FIRST_DATA_SET:
+        raise InvalidTemplateError(number, f"template number {number} is below {FIRST_DATA_SET}")
+    if length is not None and not 0 < length <= MAX_RECORD:
+        raise InvalidTemplateError(number, f"template {number} is of records of {length} octets")
+    empty = sum(field.length == 0 for field in template.fields)
+    if empty > MAX_EMPTY_FIELDS + len(template.fields) // 2:
+        raise InvalidTemplateError(number, f"template {number} has {empty} fields of no octets")
     return template

@@ -40,8 +40,18 @@ def decode(datagram: bytes, missing: int = 0) -> FlowBatch | None:
 class Decoder:
     """Decodes the datagrams of all protocols, and remembers what their exporters announced."""
 
-    def __init__(self, *, table: "Callable[[], ElementTable] | None" = None, rates: "Rates | None" = None) -> None:
-        """Take a source of information elements, and the sampling rates that the user knows better."""
+    def __init__(
+        self,
+        *,
+        table: "Callable[[], ElementTable] | None" = None,
+        rates: "Rates | None" = None,
+        survey: bool = False,
+    ) -> None:
+        """Take a source of information elements, and the sampling rates that the user knows better.
+
+        survey: remember what exporters announce for others (survey.Survey), and show nothing.
+        """
+        self._survey = survey
         self._table = table
         self._rates = rates or Rates()
         self.exporters: Exporters | None = None
@@ -52,6 +62,8 @@ class Decoder:
 
         Raises DecodeError for one that is cut inside its header.
         """
+        if self._survey:
+            return self.messages(datagram, arrival) if _has_sets(datagram) else None
         batch = decode(datagram, missing)
         if batch is not None:
             rate = self._rates.of(arrival[0])
@@ -70,16 +82,33 @@ class Decoder:
             self._with_sets = self._prepare()
         return self._with_sets(data, arrival)
 
+    def take_survey(self, first: "Decoder") -> None:
+        """Take over what a decoder that made a survey found, but for what is known already."""
+        from overflowd_tools.protocols.survey import Survey
+
+        found = first.known()
+        assert isinstance(found, Survey)
+        found.tell(self.known())
+
+    def known(self) -> "Exporters":
+        """Return what is remembered of exporters, now rather than when the first of them is heard."""
+        if self._with_sets is None:
+            self._with_sets = self._prepare()
+        assert self.exporters is not None
+        return self.exporters
+
     def _prepare(self) -> "Callable[[bytes, Arrival], list[Message]]":
         """Return the decoder of messages with sets; most captures have none, and its tables take time to load."""
         from overflowd_tools.protocols import netflow9
         from overflowd_tools.protocols.exporters import Exporters
+        from overflowd_tools.protocols.survey import Survey
 
-        exporters = self.exporters = Exporters(self._table() if self._table else None)
+        make = Survey if self._survey else Exporters
+        exporters = self.exporters = make(self._table() if self._table else None)
         rate_of = self._rates.of
 
         def decode_messages(data: bytes, arrival: Arrival) -> "list[Message]":
-            how = netflow9.How(rate_of(arrival[0]), batches=True)
+            how = netflow9.How(rate_of(arrival[0]), batches=True, survey=self._survey)
             if data[1] == 9:
                 return [netflow9.decode_netflow9(data, exporters, arrival, how)]
             messages = netflow9.ipfix_messages(data)

@@ -18,7 +18,7 @@ NETFLOW9 = -2
 REVERSE = 29305
 """IANA's elements of the reverse direction (RFC 5103 section 6.1)."""
 CERT = 6871
-_CERT_REVERSE_BIT = 0x4000
+CERT_REVERSE_BIT = 0x4000
 _NETFLOW9_OWN = 0x8000
 """From here on a type of NetFlow 9 is never an element of IANA's: the bit would say that an enterprise follows."""
 
@@ -93,8 +93,8 @@ class ElementTable:
         element = self.lookup(enterprise, number, netflow9=netflow9)
         if enterprise == REVERSE:
             return Resolved(self.lookup(IANA, number) or element, True)
-        if enterprise == CERT and number & _CERT_REVERSE_BIT:
-            return Resolved(self.lookup(CERT, number & ~_CERT_REVERSE_BIT) or element, True)
+        if enterprise == CERT and number & CERT_REVERSE_BIT:
+            return Resolved(self.lookup(CERT, number & ~CERT_REVERSE_BIT) or element, True)
         return Resolved(element, False)
 
     def key(self, enterprise: int, number: int, *, netflow9: bool = False) -> str:

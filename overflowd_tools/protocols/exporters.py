@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols import options
-from overflowd_tools.protocols.announced import Announced
+from overflowd_tools.protocols.announced import VARIABLE, Announced
 from overflowd_tools.protocols.elements import ElementTable
 from overflowd_tools.protocols.layouts import Layout, Record
 from overflowd_tools.protocols.lists import ListDecoder
@@ -70,10 +70,12 @@ class DataSet(NamedTuple):
 class Session:
     """One exporter's domain."""
 
-    __slots__ = ("layouts", "lists", "options", "pending", "stream", "unknown")
+    __slots__ = ("layouts", "lists", "options", "pending", "restored", "stream", "unknown")
 
     def __init__(self, table: ElementTable) -> None:
         self.layouts: OrderedDict[int, Layout] = OrderedDict()
+        self.restored: dict[int, int] = {}
+        """Templates of an earlier run that were not announced since, and when they were last good, Unix seconds."""
         self.options = options.Options()
         self.pending: dict[int, list[tuple[Export, bytes]]] = {}
         self.stream = Stream()
@@ -81,12 +83,12 @@ class Session:
         """Templates that were missed and complained of."""
         self.lists = ListDecoder(table, self.layouts.get)
 
-    def forget(self, number: int, kinds: range) -> None:
-        """Withdraw a template, or with 2 or 3 for a number all of a kind (RFC 7011 section 8.1)."""
-        if number in kinds:
-            self.layouts.clear()
-        else:
-            self.layouts.pop(number, None)
+    def forget(self, number: int, kinds: range) -> list[Layout]:
+        """Withdraw a template, or with 2 or 3 for a number all of a kind (RFC 7011 section 8.1); return what went."""
+        gone = [*self.layouts] if number in kinds else [number]
+        for known in gone:
+            self.restored.pop(known, None)
+        return [self.layouts.pop(known) for known in gone if known in self.layouts]
 
 
 class Exporters:
@@ -105,7 +107,7 @@ class Exporters:
         key = (export.source, export.exporter, export.port, export.domain)
         session = self._sessions.get(key)
         if session is None:
-            session = self._sessions[key] = Session(self._elements())
+            session = self._sessions[key] = self._new_session()
             # Exporters change their port at every restart: what their options said is kept by address and domain.
             session.options = self._options.setdefault(key[1::2], session.options)
             if len(self._sessions) > SESSIONS:
@@ -119,12 +121,13 @@ class Exporters:
         key = (announced, netflow9)
         layout = self._layouts.get(key)
         if layout is None:
-            layout = self._layouts[key] = Layout(announced, self._elements(), netflow9=netflow9)
+            layout = self._layouts[key] = Layout(announced, self.elements(), netflow9=netflow9)
             layout.simple = simple_template(layout)
             if len(self._layouts) > LAYOUTS_KEPT:
                 self._layouts.popitem(last=False)
         session.layouts[announced.number] = layout
         session.layouts.move_to_end(announced.number)
+        session.restored.pop(announced.number, None)
         if len(session.layouts) > TEMPLATES:
             session.layouts.popitem(last=False)
             self.forgotten += 1
@@ -151,10 +154,14 @@ class Exporters:
             for number, held in session.pending.items():
                 yield key, number, len(held)
 
-    def _elements(self) -> ElementTable:
+    def elements(self) -> ElementTable:
+        """Return the information elements."""
         if self._table is None:
             self._table = ElementTable.standard()
         return self._table
+
+    def _new_session(self) -> Session:
+        return Session(self.elements())
 
     def _drop_oldest(self) -> None:
         _, session = self._sessions.popitem(last=False)
@@ -188,7 +195,7 @@ def flow_batch(session: Session, data: DataSet, configured_rate: float | None) -
     if layout.simple.needs_uptime and export.uptime_ms is None:
         return None
     rate = configured_rate or 1
-    if session.options.known:
+    if len(session.options):
         if session.options.by_interface:
             return None
         rate = configured_rate or session.options.rate({}, layout.number) or 1
@@ -223,6 +230,18 @@ def option_row(session: Session, export: Export, layout: Layout, octets: list[by
             values[member.number] = shown
     session.options.learn(values, frozenset(scopes))
     return Row("option", export, {"template": layout.number, "scope": scope, "option": told})
+
+
+def template_row(export: Export, layout: Layout, event: str) -> Row:
+    """Return the row of a template that was learned or withdrawn; lengths that records tell themselves are absent."""
+    fields: list[dict[str, Any]] = [{"name": member.key} for member in layout.members]
+    for field, specifier in zip(fields, layout.announced.fields, strict=True):
+        if specifier.length != VARIABLE:
+            field["length"] = specifier.length
+    told: dict[str, Any] = {"template": layout.number, "event": event}
+    if layout.options:
+        told["scope"] = fields[: layout.scopes]
+    return Row("template", export, {**told, "fields": fields[layout.scopes :]})
 
 
 def checked_records(layout: Layout, content: bytes, problems: list[str]) -> Iterator[list[bytes]]:

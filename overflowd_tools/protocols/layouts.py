@@ -10,26 +10,31 @@ from typing import Any, NamedTuple
 from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols import options, times
 from overflowd_tools.protocols.announced import VARIABLE, Announced, Specifier
-from overflowd_tools.protocols.elements import IANA, ElementTable
+from overflowd_tools.protocols.elements import IANA, Element, ElementTable
 from overflowd_tools.protocols.lines import Kind
 from overflowd_tools.protocols.templates import Template
-from overflowd_tools.protocols.values import decoder
+from overflowd_tools.protocols.values import decoder, kind_of
 
 Lists = Callable[[str, bytes], Any]
 """Decodes the octets of a list of some type (lists.ListDecoder)."""
 
-MAX_RECORDS = 65_536
-
 _PADDING = 210
 _VERSION4 = frozenset({8, 9, 12, 13, 15, 18, 44, 45})
 _VERSION6 = frozenset({27, 28, 29, 30, 62, 63, 169, 170})
+_ADDRESSES4, _ADDRESSES6 = (8, 12), (27, 28)
+_IP_VERSION = 60
 _ICMP_TYPE_CODE = frozenset({32, 139})
+_LABELS = range(70, 80)
 _APPLICATION = 95
-_TOLD_BY_SPAN = frozenset({*range(150, 158), 323})
-"""Times that start_ms and end_ms (or start_ns and end_ns) tell exactly."""
+_APPLICATION_OCTETS = 32
 _SEGMENTS = 497
+_TOLD_BY_SPAN = frozenset(range(150, 158))
+"""Times that start_ms and end_ms (or start_ns and end_ns) tell exactly."""
+_OBSERVATION = 323
 _LIST_TYPES = frozenset({"basicList", "subTemplateList", "subTemplateMultiList"})
 _SAMPLER_ELEMENTS = frozenset({10, 14, 48, 145, 302, 304, *options.SAMPLING_ELEMENTS})
+_TIME_FIELDS = {"stime": 22, "etime": 21}
+_TIME_TYPES = {"dateTimeSeconds": 150, "dateTimeMicroseconds": 154, "dateTimeNanoseconds": 156}
 
 
 class Member(NamedTuple):
@@ -41,45 +46,69 @@ class Member(NamedTuple):
     reverse: bool
     type: str
     number: int
-    """The element of the IANA registry, 0 for any other."""
+    """The element of the IANA registry, or the one that it stands for; 0 for any other."""
 
 
 class Layout:
     """The meaning of one announced template."""
 
     def __init__(self, announced: Announced, table: ElementTable, *, netflow9: bool) -> None:
+        self.announced = announced
         self.number = announced.number
         self.scopes = announced.scopes
+        self.options = announced.options
         self.length = announced.length
         self.members = tuple(_member(field, table, netflow9) for field in announced.fields)
-        numbers = {member.number for member in self.members}
+        self.times = tuple(index for index, member in enumerate(self.members) if member.number in times.ELEMENTS)
+        """Which members are times."""
         self.simple: Template | None = None
         """The same as a template for FlowBatch, where records need no thought one by one (see simple.py)."""
-        self.both_versions = bool(numbers & {8, 12}) and bool(numbers & {27, 28})
+        self.order, self.contested = _order(self.members)
+        """The order in which members take their fields, and the fields that there are several members for."""
+        numbers = {member.number for member in self.members if member.path in self.contested}
+        self.both_versions = bool(numbers & _VERSION4) and bool(numbers & _VERSION6)
 
     def records(self, content: bytes, *, padded: bool = True) -> Iterator[list[bytes]]:
-        """Yield the octets of each field of each record of a data set; a rest shorter than a record is padding.
+        """Yield the octets of each field of each record of a data set.
 
-        padded: so is a rest of zeroes, after records that differ in length.
-        Raises DecodeError at a record that reaches beyond the set, after those before it.
+        padded: a rest shorter than a record is padding; so is a rest of zeroes, after records that differ in length.
+        Raises DecodeError at a record that reaches beyond the set, and at a rest that is no padding, after the records
+        before it.
         """
+        offset = 0
         if self.length is not None:
-            for start in range(0, len(content) - self.length + 1, self.length):
-                yield _fixed(content, start, self.members)
-            return
-        least = sum(1 if m.specifier.length == VARIABLE else m.specifier.length for m in self.members)
-        offset, count = 0, 0
-        while len(content) - offset >= least and count < MAX_RECORDS:
-            if padded and not any(content[offset:]):
-                return
-            values, offset = _variable(content, offset, self.members)
-            yield values
-            count += 1
+            for offset in range(0, len(content) - self.length + 1, self.length):
+                yield _fixed(content, offset, self.members)
+            offset = len(content) // self.length * self.length
+        else:
+            least = sum(1 if m.specifier.length == VARIABLE else m.specifier.length for m in self.members)
+            end = len(content.rstrip(b"\0")) if padded else len(content)
+            while offset < end and len(content) - offset >= least:
+                values, offset = _variable(content, offset, self.members)
+                yield values
+        if not padded and offset < len(content):
+            raise DecodeError("a list does not end where its last element ends")
 
     def shown(self, index: int, octets: bytes, lists: Lists) -> Any:
         """Return the octets of one field as a value of JSON."""
-        member = self.members[index]
-        return lists(member.type, octets) if member.type in _LIST_TYPES else _value(member, octets)
+        return _shown(self.members[index], octets, lists)[0]
+
+
+def _order(members: tuple[Member, ...]) -> tuple[tuple[int, ...], frozenset[tuple[str, ...]]]:
+    """Return indices so that of members for one field the one of IANA and of the lowest number is first.
+
+    Return also the fields that there are several members for.
+    """
+    by_path: dict[tuple[str, ...], list[int]] = {}
+    for index, member in enumerate(members):
+        by_path.setdefault(member.path, []).append(index)
+    by_path.pop((), None)
+    order = list(range(len(members)))
+    for places in by_path.values():
+        ranked = sorted(places, key=lambda index: (members[index].number == 0, members[index].specifier.element))
+        for place, index in zip(places, ranked, strict=True):
+            order[place] = index
+    return tuple(order), frozenset(path for path, places in by_path.items() if len(places) > 1)
 
 
 def _fixed(content: bytes, offset: int, members: tuple[Member, ...]) -> list[bytes]:
@@ -122,16 +151,26 @@ def _member(specifier: Specifier, table: ElementTable, netflow9: bool) -> Member
     key = table.key(enterprise, number, netflow9=netflow9)
     if element is None:
         return Member(specifier, key, (), reverse, "octetArray", 0)
-    path = tuple(element.field.split(".")) if element.field else ()
+    # Lists never fill a field: what they hold has another type than the field.
+    path = tuple(element.field.split(".")) if element.field and element.type not in _LIST_TYPES else ()
+    number = element.id if element.enterprise == IANA else _stands_for(element)
     if path and reverse:
         path = ("r_" + path[0], *path[1:])
-    return Member(specifier, key, path, reverse, element.type, element.id if element.enterprise == IANA else 0)
+    return Member(specifier, key, path, reverse, element.type, number)
+
+
+def _stands_for(element: Element) -> int:
+    """Return the element of IANA's that the user's own time element means."""
+    if element.field in ("start_ms", "end_ms"):
+        return _TIME_TYPES.get(element.type, 152) + (element.field == "end_ms")
+    return _TIME_FIELDS.get(element.field, 0)
 
 
 class Record:
     """One record, decoded into members of a line."""
 
-    def __init__(self, layout: Layout, octets: list[bytes], lists: Lists) -> None:
+    def __init__(self, layout: Layout, octets: list[bytes], lists: Lists, *, nested: bool = False) -> None:
+        """nested: it stands in a list, where nobody works out start_ms and end_ms, so times are shown as they are."""
         self.fields: dict[str, Any] = {}
         self.extra: list[tuple[str, Any]] = []
         self.times: times.Times = {}
@@ -139,55 +178,79 @@ class Record:
         self.numbers: dict[int, int | float] = {}
         """Values of the elements that sampling rates hang on."""
         self._lists = lists
+        told = set() if nested else self._told_times(layout, octets)
         hidden = _other_version(layout, octets) if layout.both_versions else frozenset()
-        for member, value in zip(layout.members, octets, strict=True):
-            self._add(member, value, hidden)
+        for index in layout.order:
+            member, value = layout.members[index], octets[index]
+            if member.number in times.ELEMENTS:
+                self._add_time(member, value, told=index in told)
+            elif member.number in hidden and member.path in layout.contested:
+                self._put((), member.key, _value(member, value))
+            else:
+                self._add(member, value)
         self._alias()
 
-    def _add(self, member: Member, octets: bytes, hidden: frozenset[int]) -> None:
+    def _told_times(self, layout: Layout, octets: list[bytes]) -> set[int]:
+        """Keep the raw times for times.span(); return which members it will tell exactly."""
+        first: dict[tuple[bool, int], int] = {}
+        for index in layout.times:
+            member, value = layout.members[index], octets[index]
+            if times.readable(member.number, value):
+                known = self.reverse_times if member.reverse else self.times
+                if member.number not in known:
+                    known[member.number] = int.from_bytes(value)
+                    first[member.reverse, member.number] = index
+        told = set()
+        for reverse, known in ((False, self.times), (True, self.reverse_times)):
+            ends = [next((number for number in family if number in known), 0) for family in (times.START, times.END)]
+            if not any(ends) and _OBSERVATION in known:
+                told.add(first[reverse, _OBSERVATION])
+            told |= {first[reverse, number] for number in ends if number in _TOLD_BY_SPAN}
+        return told
+
+    def _add(self, member: Member, octets: bytes) -> None:
         number = member.number
         if number == _PADDING:
             return
-        if number in times.ELEMENTS:
-            self._add_time(member, octets)
-        elif number in hidden:
-            self._put((), member.key, _value(member, octets))
-        elif number in _ICMP_TYPE_CODE and len(octets) == 2:
-            self._put((_named(member, "icmp_type"),), member.key, octets[0])
-            self._put((_named(member, "icmp_code"),), member.key, octets[1])
-        elif member.path[:1] == ("mpls",) and len(octets) == 3:
-            self.fields.setdefault("mpls", []).append(_label(octets))
-        elif number == _APPLICATION and octets:
-            self._put(member.path, member.key, f"{octets[0]}:{int.from_bytes(octets[1:])}")
-        elif number == _SEGMENTS and octets and not len(octets) % 16:
-            segments = [address_text(octets[at : at + 16]) for at in range(0, len(octets), 16)]
-            self._put(member.path, member.key, segments)
-        elif member.type in _LIST_TYPES:
-            self._put(member.path, member.key, self._lists(member.type, octets))
+        if number in _ICMP_TYPE_CODE and len(octets) == 2:
+            self._add_icmp(member, octets)
+        elif number in _LABELS and len(octets) == 3 and self._add_label(member, octets):
+            return
         else:
-            self._add_plain(member, octets)
+            value, fits = _shown(member, octets, self._lists)
+            if value is None:
+                return
+            if number in _SAMPLER_ELEMENTS and not member.reverse and type(value) in (int, float):
+                self.numbers.setdefault(number, value)
+            self._put(member.path if fits else (), member.key, value)
 
-    def _add_plain(self, member: Member, octets: bytes) -> None:
+    def _add_icmp(self, member: Member, octets: bytes) -> None:
+        names = [_named(member, "icmp_type"), _named(member, "icmp_code")]
+        if any(name in self.fields for name in names):
+            self._put((), member.key, int.from_bytes(octets))
+        else:
+            self.fields |= zip(names, octets, strict=True)
+
+    def _add_label(self, member: Member, octets: bytes) -> bool:
+        """Add an entry of a label stack, if it is the next one."""
+        name = _named(member, "mpls")
+        if member.number - _LABELS.start != len(self.fields.get(name, ())):
+            return False
+        self.fields.setdefault(name, []).append(_label(octets))
+        return True
+
+    def _add_time(self, member: Member, octets: bytes, *, told: bool) -> None:
+        """Show what start_ms and end_ms do not tell exactly."""
         value = _value(member, octets)
-        if value is None:
+        if told or value is None:
             return
-        if member.number in _SAMPLER_ELEMENTS and not member.reverse and type(value) in (int, float):
-            self.numbers.setdefault(member.number, value)
-        self._put(member.path, member.key, value)
-
-    def _add_time(self, member: Member, octets: bytes) -> None:
-        """Keep the raw number for times.span(); show it where start_ms and end_ms do not tell it exactly."""
-        number, value = member.number, int.from_bytes(octets)
-        if not octets or len(octets) > 8:
-            self._put((), member.key, octets.hex())
-            return
-        known = self.reverse_times if member.reverse else self.times
-        first = number not in known
-        known.setdefault(number, value)
-        if number in (21, 22) and first:
-            self._put(member.path, member.key, value & 0xFFFFFFFF)
-        elif number not in _TOLD_BY_SPAN or not first or len(_rivals(number, known)) > 1:
-            self._put((), member.key, _value(member, octets))
+        path = ()
+        if member.number in (21, 22) and type(value) is int:
+            path = member.path
+            if value > 0xFFFFFFFF:
+                self._put(path, member.key, value & 0xFFFFFFFF)
+                path = ()
+        self._put(path, member.key, value)
 
     def _put(self, path: tuple[str, ...], key: str, value: Any) -> None:
         target = self.fields
@@ -217,11 +280,6 @@ class Record:
         return {**self.fields, "ie": [list(pair) for pair in self.extra] if repeats else as_object}
 
 
-def _rivals(number: int, known: times.Times) -> list[int]:
-    family = times.START if number in times.START else times.END
-    return [element for element in family if element in known]
-
-
 def _named(member: Member, name: str) -> str:
     return "r_" + name if member.reverse else name
 
@@ -234,13 +292,35 @@ def _label(octets: bytes) -> dict[str, int]:
 
 def _other_version(layout: Layout, octets: list[bytes]) -> frozenset[int]:
     """Tell which elements are of the version of IP that this record is not of: many templates have both."""
-    values = {member.number: value for member, value in zip(layout.members, octets, strict=True)}
-    told = values.get(60)
+    values = {m.number: value for m, value in zip(layout.members, octets, strict=True) if not m.reverse}
+    told = values.get(_IP_VERSION)
     if told:
         return _VERSION4 if told[-1] == 6 else _VERSION6
-    has4 = any(any(values.get(number, b"")) for number in (8, 12))
-    has6 = any(any(values.get(number, b"")) for number in (27, 28))
+    if any(number in values for number in _ADDRESSES4):
+        has4 = any(any(values.get(number, b"")) for number in _ADDRESSES4)
+        has6 = any(any(values.get(number, b"")) for number in _ADDRESSES6)
+    else:
+        has4, has6 = False, any(number in values for number in _ADDRESSES6)
     return _VERSION4 if has6 and not has4 else _VERSION6
+
+
+def _shown(member: Member, octets: bytes, lists: Lists) -> tuple[Any, bool]:
+    """Return a value of JSON, None for no octets, and whether it is of the type that the member's field has."""
+    number = member.number
+    if number == _APPLICATION and octets:
+        if len(octets) > _APPLICATION_OCTETS:
+            return octets.hex(), False
+        return f"{octets[0]}:{int.from_bytes(octets[1:])}", True
+    if number == _SEGMENTS:
+        if len(octets) % 16:
+            return octets.hex(), False
+        return [address_text(octets[at : at + 16]) for at in range(0, len(octets), 16)], True
+    if number in _LABELS:
+        return octets.hex(), False
+    if member.type in _LIST_TYPES:
+        return lists(member.type, octets), False
+    kind, decode = decoder(member.type, len(octets))
+    return _SHOWN.get(kind, _as_it_is)(decode(octets)), kind is kind_of(member.type)
 
 
 def _value(member: Member, octets: bytes) -> Any:

@@ -1,6 +1,6 @@
 """Structured data of IPFIX: basicList, subTemplateList and subTemplateMultiList (RFC 6313 section 4.5), bounded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from overflowd_tools.errors import DecodeError
@@ -13,8 +13,7 @@ Templates = Callable[[int], Layout | None]
 
 MAX_DEPTH = 4
 MAX_ELEMENTS = 4096
-LIST_TYPES = frozenset({"basicList", "subTemplateList", "subTemplateMultiList"})
-_SEMANTICS = {0: "noneOf", 1: "exactlyOneOf", 2: "oneOrMoreOf", 3: "allOf", 4: "ordered"}
+_SEMANTICS = {0: "noneOf", 1: "exactlyOneOf", 2: "oneOrMoreOf", 3: "allOf", 4: "ordered", 255: "undefined"}
 
 
 class ListDecoder:
@@ -52,12 +51,11 @@ class ListDecoder:
         enterprise, offset = 0, 5
         if number & 0x8000:
             enterprise, number, offset = _uint16(octets, 5) << 16 | _uint16(octets, 7), number & 0x7FFF, 9
-        announced = Announced(0, (Specifier(enterprise, number, length),), 0)
+        announced = Announced(0, (Specifier(enterprise, number, length),))
         layout = Layout(announced, self._table, netflow9=False)
-        values = []
-        for value in layout.records(octets[offset:], padded=False) if length else ():
-            self._count()
-            values.append(layout.shown(0, value[0], self))
+        if len(octets) < offset:
+            raise DecodeError("a basicList is cut short")
+        values = [layout.shown(0, value[0], self) for value in self._records(layout, octets[offset:])]
         return {"semantic": _semantic(octets), "element": layout.members[0].key, "values": values}
 
     def _sub_template(self, octets: bytes) -> dict[str, Any]:
@@ -65,10 +63,7 @@ class ListDecoder:
         layout = self._templates(number)
         if layout is None:
             raise DecodeError(f"template {number} is unknown")
-        values = []
-        for value in layout.records(octets[2:], padded=False):
-            self._count()
-            values.append(Record(layout, value, self).members())
+        values = [Record(layout, v, self, nested=True).members() for v in self._records(layout, octets[2:])]
         return {"template": number, "values": values}
 
     def _multi(self, octets: bytes) -> list[dict[str, Any]]:
@@ -82,14 +77,21 @@ class ListDecoder:
             octets = octets[length:]
         return found
 
+    def _records(self, layout: Layout, content: bytes) -> Iterator[list[bytes]]:
+        if content and layout.length == 0:
+            raise DecodeError("a list of elements of no octets")
+        for value in layout.records(content, padded=False) if content else ():
+            self._count()
+            yield value
+
     def _count(self) -> None:
         self._elements += 1
         if self._elements > MAX_ELEMENTS:
             raise DecodeError("a list of too many elements")
 
 
-def _semantic(octets: bytes) -> str:
-    return _SEMANTICS.get(octets[0], "undefined")
+def _semantic(octets: bytes) -> str | int:
+    return _SEMANTICS.get(octets[0], octets[0])
 
 
 def _uint16(octets: bytes, at: int) -> int:

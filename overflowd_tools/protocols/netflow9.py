@@ -17,6 +17,7 @@ from overflowd_tools.protocols.exporters import (
     flow_batch,
     flow_row,
     option_row,
+    template_row,
 )
 
 _HEADER9 = struct.Struct("!HHIIII")
@@ -38,11 +39,12 @@ class How(NamedTuple):
     """How the user wants messages decoded.
 
     rate: the sampling rate, where the user knows better than the exporter. batches: flows that need no thought one by
-    one come as batches, which renders them many times faster; the lines are the same.
+    one come as batches, which renders them many times faster; the lines are the same. survey: no lines are wanted.
     """
 
     rate: float | None = None
     batches: bool = False
+    survey: bool = False
 
 
 AS_SENT = How()
@@ -56,6 +58,7 @@ class _Walk:
         self.problems: list[str] = []
         self.unknown: list[int] = []
         self.options: list[Row] = []
+        self.templates: list[Row] = []
         self.records: int | None = 0
         self._data: list[DataSet] = []
         self.exporters = exporters
@@ -107,10 +110,15 @@ class _Walk:
         try:
             for template in templates:
                 if not template.fields:
-                    self.session.forget(template.number, _ALL_TEMPLATES)
+                    gone = self.session.forget(template.number, _ALL_TEMPLATES)
+                    self.templates += (template_row(self.export, layout, "withdrawn") for layout in gone)
                     continue
+                known = self.session.layouts.get(template.number)
                 for data in self.exporters.learn(self.session, template, netflow9=self._netflow9):
                     self._read(data)
+                if known is None or known.announced != template:
+                    layout = self.session.layouts[template.number]
+                    self.templates.append(template_row(self.export, layout, "learned"))
         except DecodeError as error:
             self.problems.append(str(error))
 
@@ -190,5 +198,5 @@ def decode_ipfix(message: bytes, exporters: Exporters, arrival: tuple[bytes, int
 
 
 def _message(walk: _Walk, how: How, lost: int, count: int) -> Message:
-    rows = [*walk.options, *walk.flows(how, lost)]
+    rows = [] if how.survey else [*walk.templates, *walk.options, *walk.flows(how, lost)]
     return Message(walk.export, rows, walk.problems, walk.unknown, count)

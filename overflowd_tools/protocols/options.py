@@ -4,42 +4,48 @@ Sampling rates come in at least six encodings (RFC 5477 section 8.2, NetFlow 9's
 these that is known decides: the record itself; the sampler it names; its interface; the template; the domain.
 """
 
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 
 Values = Mapping[int, int | float]
 """Elements of the IANA registry (and NetFlow 9's, which have the same numbers) with the numbers they hold."""
 
-SAMPLING_ELEMENTS = frozenset({34, 50, 305, 306, 309, 310, 311})
+SAMPLING_ELEMENTS = frozenset({34, 50, *range(305, 312)})
 _SAMPLERS = (302, 48)
 _INTERFACES = (10, 14)
 _TEMPLATE = 145
 _FIRST_FLOW_SELECTOR = 9
 """selectorAlgorithm (304) from here on selects flows, not packets (RFC 7014)."""
+_MOST = 1 << 53
 _KEPT = 4096
 
 
 def rate(values: Values) -> float | None:
-    """Return how many packets one sampled packet stands for, or None if the values do not tell."""
+    """Return how many packets one sampled packet stands for, or None if the values do not tell, or absurdly."""
     if values.get(304, 0) >= _FIRST_FLOW_SELECTOR:
         return None
+    told = _told(values)
+    if told is None or not 1 <= told <= _MOST:
+        return None
+    return int(told) if told == int(told) else told
+
+
+def _told(values: Values) -> float | None:
     size, population = values.get(309), values.get(310)
     if size and population:
-        return _plain(population / size)
-    interval, space = values.get(305), values.get(306)
-    if interval and space is not None:
-        return _plain((interval + space) / interval)
+        return population / size
+    for interval, space in ((values.get(305), values.get(306)), (values.get(307), values.get(308))):
+        if interval and space is not None:
+            return (interval + space) / interval
     probability = values.get(311)
     if probability and 0 < probability <= 1:
-        return _plain(1 / probability)
+        return 1 / probability
     for element in (34, 50):
         if values.get(element):
-            return _plain(values[element])
-    return _plain(interval) if interval and interval > 1 else None
-
-
-def _plain(value: float) -> float:
-    return int(value) if value == int(value) else value
+            return values[element]
+    # An interval without a space: some exporters mean one of so many, and 1 says nothing.
+    interval = values.get(305)
+    return interval if interval and interval > 1 else None
 
 
 class Options:
@@ -47,29 +53,30 @@ class Options:
 
     def __init__(self) -> None:
         self.boot_ms: int | None = None
-        self._by_scope: OrderedDict[tuple[str, int | float], float] = OrderedDict()
-        self._samplers: set[float] = set()
+        self.restored_s: int | None = None
+        """When all this was last good, Unix seconds, if it is from an earlier run and nothing was told since."""
+        self._by_scope: dict[tuple[str, int | float], float] = {}
+        self._samplers: Counter[float] = Counter()
+        """How many samplers have a rate."""
+        self._interfaces = 0
+
+    def __len__(self) -> int:
+        return len(self._by_scope)
 
     def learn(self, values: Values, scopes: frozenset[int]) -> None:
         """Take an option record. scopes: which of its elements say what it is about."""
+        self.restored_s = None
         if 160 in values:
             self.boot_ms = int(values[160])
         told = rate(values)
         if told is None:
             return
-        for element in _SAMPLERS:
-            if element in values:
-                self._samplers.add(told)
-                self._keep(("sampler", values[element]), told)
-                return
-        for element in _INTERFACES:
-            if element in scopes and element in values:
-                self._keep(("interface", values[element]), told)
-                return
-        if _TEMPLATE in scopes and _TEMPLATE in values:
-            self._keep(("template", values[_TEMPLATE]), told)
-            return
-        self._keep(("domain", 0), told)
+        about = [("sampler", values[element]) for element in _SAMPLERS if element in values][:1]
+        about += [("interface", values[element]) for element in _INTERFACES if element in values and element in scopes]
+        if not about and _TEMPLATE in scopes and _TEMPLATE in values:
+            about = [("template", values[_TEMPLATE])]
+        for scope in about or [("domain", 0)]:
+            self._keep(scope, told)
 
     def rate(self, values: Values, template: int) -> float | None:
         """Return the rate for a flow record that does not hold one itself, or None if nothing is known."""
@@ -81,18 +88,39 @@ class Options:
         # Many exporters announce one sampler and name it in no record.
         return next(iter(self._samplers)) if len(self._samplers) == 1 else None
 
-    @property
-    def known(self) -> bool:
-        """Whether any sampling rate is known."""
-        return bool(self._by_scope)
+    def rates(self) -> Iterator[tuple[str, int | float, float]]:
+        """Yield all that is known, in the order in which it came: what a rate is about, its number, and the rate."""
+        for (about, number), told in self._by_scope.items():
+            yield about, number, told
+
+    def complete(self, rates: Iterable[tuple[str, int | float, float]], boot_ms: int | None) -> None:
+        """Take what is known from elsewhere, but for what has been told here."""
+        if self.boot_ms is None:
+            self.boot_ms = boot_ms
+        for about, number, told in rates:
+            if (about, number) not in self._by_scope:
+                self._keep((about, number), told)
 
     @property
     def by_interface(self) -> bool:
         """Whether records of one template may have different rates though they name no sampler."""
-        return any(kind == "interface" for kind, _ in self._by_scope)
+        return self._interfaces > 0
 
     def _keep(self, scope: tuple[str, int | float], told: float) -> None:
+        self._forget(scope)
         self._by_scope[scope] = told
-        self._by_scope.move_to_end(scope)
+        self._interfaces += scope[0] == "interface"
+        if scope[0] == "sampler":
+            self._samplers[told] += 1
         if len(self._by_scope) > _KEPT:
-            self._by_scope.popitem(last=False)
+            self._forget(next(iter(self._by_scope)))
+
+    def _forget(self, scope: tuple[str, int | float]) -> None:
+        told = self._by_scope.pop(scope, None)
+        if told is None:
+            return
+        self._interfaces -= scope[0] == "interface"
+        if scope[0] == "sampler":
+            self._samplers[told] -= 1
+            if not self._samplers[told]:
+                del self._samplers[told]

@@ -12,9 +12,10 @@ _REORDERED = 1000
 class Stream:
     """One stream of sequence numbers: what came next, what did not."""
 
-    __slots__ = ("_expected", "_per_record", "_previous", "lost", "reordered", "restarted", "unknown")
+    __slots__ = ("_expected", "_per_record", "_previous", "lost", "messages", "reordered", "restarted", "unknown")
 
     def __init__(self) -> None:
+        self.messages = 0
         self.lost = 0
         self.reordered = 0
         self.restarted = 0
@@ -29,6 +30,7 @@ class Stream:
         count None: how many there were cannot be told (a data set without template), so the next number is taken as
         it comes.
         """
+        self.messages += 1
         lost = self._gap(number)
         if count is None:
             self.unknown += 1

@@ -6,17 +6,29 @@ absolute times, and IPFIX the sysUptime of a router.
 
 from typing import Any
 
+from overflowd_tools.protocols.values import ntp_microseconds, ntp_nanoseconds
+
 DAY_MS = 86_400_000
-_NTP_EPOCH_S = 2_208_988_800
-"""Seconds from 1900 to 1970 (RFC 5905 section 6)."""
 _NTP_UNLIKELY_MS = 366 * DAY_MS
+_EARLIEST_MS, _LATEST_MS = -(1 << 63), (1 << 64) - 1
+"""JSON integers go no further in most programs; only an absurd duration gets there."""
 
 Times = dict[int, int]
-"""The time elements of a record (IANA number, or -number for the reverse direction) and their raw integers."""
+"""The time elements of a record, of one direction, by IANA's number: their raw integers."""
 
 START, END = (152, 156, 154, 150, 158, 22), (153, 157, 155, 151, 159, 21)
 _OBSERVED = (323, 325, 324, 322)
 ELEMENTS = frozenset({*START, *END, *_OBSERVED, 160, 161, 162, 258})
+_SECONDS = frozenset({150, 151, 322})
+_NTP = frozenset({154, 155, 156, 157, 324, 325})
+_NTP_MICROSECONDS = frozenset({154, 155, 324})
+
+
+def readable(element: int, octets: bytes) -> bool:
+    """Tell whether octets can be the time of an element; exporters send integers of any size."""
+    if element in _SECONDS and len(octets) == 8:
+        return int.from_bytes(octets) < 1 << 54
+    return len(octets) == 8 if element in _NTP else 1 <= len(octets) <= 8
 
 
 def from_uptime(value: int, uptime_ms: int, export_ms: int) -> int:
@@ -28,13 +40,14 @@ def from_uptime(value: int, uptime_ms: int, export_ms: int) -> int:
     return export_ms - ((uptime_ms - value + 0x80000000 & 0xFFFFFFFF) - 0x80000000)
 
 
-def from_ntp(value: int, export_ms: int) -> tuple[int, bool]:
+def from_ntp(element: int, value: int, export_ms: int) -> tuple[int, bool]:
     """Return the Unix nanoseconds of an NTP timestamp (RFC 7011 section 6.1.9), and whether that reading is doubtful.
 
     Some exporters put Unix microseconds or nanoseconds there; they are believed when only that reading is near the
     time of export.
     """
-    nanoseconds = ((value >> 32) - _NTP_EPOCH_S) * 1_000_000_000 + ((value & 0xFFFFFFFF) * 1_000_000_000 >> 32)
+    read = ntp_microseconds if element in _NTP_MICROSECONDS else ntp_nanoseconds
+    nanoseconds = read(value.to_bytes(8))
     if abs(nanoseconds // 1_000_000 - export_ms) > _NTP_UNLIKELY_MS:
         for unit in (1000, 1):
             if abs(value * unit // 1_000_000 - export_ms) < DAY_MS:
@@ -81,7 +94,7 @@ def _end(name: str, element: int, value: int, clock: tuple[int, int]) -> tuple[d
         return {f"{name}_ms": export_ms - value // 1000}, "delta"
     if element in (21, 22):
         return {f"{name}_ms": from_uptime(value & 0xFFFFFFFF, uptime_ms, export_ms)}, ""
-    nanoseconds, doubtful = from_ntp(value, export_ms)
+    nanoseconds, doubtful = from_ntp(element, value, export_ms)
     return {f"{name}_ms": nanoseconds // 1_000_000, f"{name}_ns": nanoseconds}, "abs?" if doubtful else ""
 
 
@@ -93,7 +106,7 @@ def _completed(found: dict[str, Any], times: Times, export_ms: int, source: str)
                 value = times[element]
                 moment = {323: value, 322: value * 1000}.get(element)
                 if moment is None:
-                    moment = from_ntp(value, export_ms)[0] // 1_000_000
+                    moment = from_ntp(element, value, export_ms)[0] // 1_000_000
                 found |= {"start_ms": moment, "end_ms": moment}
                 break
         else:
@@ -102,9 +115,9 @@ def _completed(found: dict[str, Any], times: Times, export_ms: int, source: str)
             source = "export"
     duration_ms = times.get(161, times[162] // 1000 if 162 in times else None)
     if "end_ms" not in found:
-        found["end_ms"] = found["start_ms"] + (duration_ms or 0)
+        found["end_ms"] = min(found["start_ms"] + (duration_ms or 0), _LATEST_MS)
     elif "start_ms" not in found:
-        found["start_ms"] = found["end_ms"] - (duration_ms or 0)
+        found["start_ms"] = max(found["end_ms"] - (duration_ms or 0), _EARLIEST_MS)
     if source:
         found["time_src"] = source
     if found["end_ms"] < found["start_ms"] or abs(found["start_ms"] - export_ms) > DAY_MS:

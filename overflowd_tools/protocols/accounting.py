@@ -1,0 +1,84 @@
+"""How much of each stream of exports arrived: sequence numbers of protocols without sessions, and the counts of all."""
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from overflowd_tools.protocols.sequence import Stream
+from overflowd_tools.protocols.templates import FlowBatch
+
+if TYPE_CHECKING:
+    from overflowd_tools.protocols.exporters import Exporters
+    from overflowd_tools.protocols.lines import Decoded
+
+STREAMS = 10_000
+
+
+class StreamKey(NamedTuple):
+    """Whose messages are numbered together.
+
+    exporter: 4 or 16 octets, none for a file. port: of the exporter, None where streams go on when it changes. agent:
+    of sFlow, as text, or empty.
+    """
+
+    source: str
+    exporter: bytes
+    port: int | None
+    domain: int
+    agent: str = ""
+
+
+class Accounts:
+    """The streams of NetFlow 1 to 8 and sFlow; the first of too many is forgotten, and its losses with it."""
+
+    def __init__(self) -> None:
+        self._streams: dict[StreamKey, Stream] = {}
+
+    def batch(self, batch: FlowBatch, exporter: bytes) -> int:
+        """Take a datagram of NetFlow, whose numbers count flows; return how many are lost before it."""
+        return self._take(
+            StreamKey(batch.source, exporter, None, batch.domain), batch.envelope.get("seq"), batch.announced
+        )
+
+    def decoded(self, decoded: "Decoded", exporter: bytes) -> int:
+        """Take a datagram of sFlow, whose numbers count datagrams; return how many are lost before it."""
+        key = StreamKey(decoded.source, exporter, None, decoded.domain, decoded.head.get("agent", ""))
+        return self._take(key, decoded.envelope.get("seq"), 1)
+
+    def streams(self) -> Iterator[tuple[StreamKey, Stream]]:
+        """Yield all streams."""
+        yield from self._streams.items()
+
+    def _take(self, key: StreamKey, number: int | None, count: int) -> int:
+        stream = self._streams.get(key)
+        if stream is None:
+            stream = self._streams[key] = Stream()
+            if len(self._streams) > STREAMS:
+                del self._streams[next(iter(self._streams))]
+        if number is not None:
+            return stream.records(number, count)
+        stream.messages += 1
+        return 0
+
+
+def all_streams(accounts: Accounts, exporters: "Exporters | None") -> Iterator[tuple[StreamKey, Stream]]:
+    """Yield all streams, those of sessions too."""
+    sessions = exporters.sessions() if exporters else ()
+    heard = ((StreamKey(*key), session.stream) for key, session in sessions if session.stream.messages)
+    return chain(accounts.streams(), heard)
+
+
+def statistics(key: StreamKey, stream: Stream) -> dict[str, Any]:
+    """Return the members of a stats line but for the exporter."""
+    members: dict[str, Any] = {"domain": key.domain}
+    if key.port is not None:
+        members["exporter_port"] = key.port
+    if key.agent:
+        members["agent"] = key.agent
+    return members | {
+        "messages": stream.messages,
+        "lost": stream.lost,
+        "reordered": stream.reordered,
+        "restarted": stream.restarted,
+        "unknown": stream.unknown,
+    }

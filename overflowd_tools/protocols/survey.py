@@ -1,0 +1,62 @@
+"""What exporters announce anywhere in a capture, found by reading it once before it is decoded (--two-pass)."""
+
+from typing import Any
+
+from overflowd_tools.protocols.announced import Announced
+from overflowd_tools.protocols.exporters import DataSet, Export, Exporters, Session
+from overflowd_tools.protocols.layouts import Layout
+from overflowd_tools.protocols.options import Options, Values
+
+
+class Survey(Exporters):
+    """Exporters as they are; of each template and each option the first that was told is kept aside.
+
+    The first one is right for the data before it. From there on the order of the capture decides.
+    """
+
+    def learn(self, session: Session, announced: Announced, *, netflow9: bool) -> list[DataSet]:
+        """Take a template as Exporters does."""
+        waiting = super().learn(session, announced, netflow9=netflow9)
+        if isinstance(session, _SurveyedSession):
+            session.first.setdefault(announced.number, session.layouts[announced.number])
+        return waiting
+
+    def tell(self, exporters: Exporters) -> None:
+        """Teach other exporters what was found, but for what they know already."""
+        for key, session in self.sessions():
+            told = exporters.session(named(*key))
+            told.options.complete(session.options.rates(), session.options.boot_ms)
+            for number, layout in session.first.items() if isinstance(session, _SurveyedSession) else ():
+                if number not in told.layouts:
+                    exporters.learn(told, layout.announced, netflow9=key[0] == "netflow9")
+
+    def _new_session(self) -> Session:
+        return _SurveyedSession(self.elements())
+
+
+class _SurveyedSession(Session):
+    __slots__ = ("first",)
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.options = _FirstOptions()
+        self.first: dict[int, Layout] = {}
+
+
+class _FirstOptions(Options):
+    """Options of which the first ones stay."""
+
+    def learn(self, values: Values, scopes: frozenset[int]) -> None:
+        first = self.boot_ms
+        super().learn(values, scopes)
+        if first is not None:
+            self.boot_ms = first
+
+    def _keep(self, scope: tuple[str, int | float], told: float) -> None:
+        if scope not in self._by_scope:
+            super()._keep(scope, told)
+
+
+def named(source: str, exporter: bytes, port: int, domain: int) -> Export:
+    """Return the context of no message, to find a session by."""
+    return Export(source, exporter, port, domain, 0, None, 0, {})
