@@ -18,7 +18,7 @@ class StreamKey(NamedTuple):
     """Whose messages are numbered together.
 
     exporter: 4 or 16 octets, none for a file. port: of the exporter, None where streams go on when it changes. agent:
-    of sFlow, as text, or empty.
+    of sFlow, as text, or empty. aggregation: of NetFlow 8, each of which has its own numbers.
     """
 
     source: str
@@ -26,6 +26,7 @@ class StreamKey(NamedTuple):
     port: int | None
     domain: int
     agent: str = ""
+    aggregation: int | None = None
 
 
 class Accounts:
@@ -36,9 +37,9 @@ class Accounts:
 
     def batch(self, batch: FlowBatch, exporter: bytes) -> int:
         """Take a datagram of NetFlow, whose numbers count flows; return how many are lost before it."""
-        return self._take(
-            StreamKey(batch.source, exporter, None, batch.domain), batch.envelope.get("seq"), batch.announced
-        )
+        told = batch.envelope
+        key = StreamKey(batch.source, exporter, None, batch.domain, aggregation=told.get("aggregation"))
+        return self._take(key, told.get("seq"), batch.announced)
 
     def decoded(self, decoded: "Decoded", exporter: bytes) -> int:
         """Take a datagram of sFlow, whose numbers count datagrams; return how many are lost before it."""
@@ -71,10 +72,12 @@ def all_streams(accounts: Accounts, exporters: "Exporters | None") -> Iterator[t
 def statistics(key: StreamKey, stream: Stream) -> dict[str, Any]:
     """Return the members of a stats line but for the exporter."""
     members: dict[str, Any] = {"domain": key.domain}
-    if key.port is not None:
+    if key.port is not None and key.exporter:
         members["exporter_port"] = key.port
     if key.agent:
         members["agent"] = key.agent
+    if key.aggregation is not None:
+        members["aggregation"] = key.aggregation
     return members | {
         "messages": stream.messages,
         "lost": stream.lost,

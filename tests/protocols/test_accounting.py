@@ -30,6 +30,14 @@ def test_flows_are_counted_by_exporter_and_engine():
     assert StreamKey("netflow5", HERE, None, 1) in lost
 
 
+def test_each_aggregation_has_its_numbers():
+    accounts = Accounts()
+    for number, scheme in ((0, 1), (500, 2), (10, 1), (510, 2)):
+        flows = batch(number, source="netflow8")
+        assert accounts.batch(flows._replace(envelope={"seq": number, "aggregation": scheme}), HERE) == 0
+    assert [statistics(*stream)["aggregation"] for stream in accounts.streams()] == [1, 2]
+
+
 def test_a_protocol_without_numbers_has_its_messages_counted():
     accounts = Accounts()
     assert [accounts.batch(batch(None, source="netflow1"), HERE) for _ in range(3)] == [0, 0, 0]
