@@ -13,7 +13,9 @@ _HEADER = 1
 _MULTIPLE = 0x80000000
 
 
-def read_samples4(reader: Reader, version: int, count: int, lines: list[Line], problems: list[str]) -> None:
+def read_samples4(
+    reader: Reader, version: int, count: int, lines: list[Line], problems: list[str], *, headers: bool
+) -> None:
     """Read the samples of a datagram of version 2 or 4 up to the first that is damaged or of an unknown type."""
     for number in range(1, count + 1):
         if not reader.left:
@@ -22,7 +24,7 @@ def read_samples4(reader: Reader, version: int, count: int, lines: list[Line], p
         try:
             kind = reader.unsigned()
             if kind == _FLOW:
-                _read_flow(reader, version, lines)
+                _read_flow(reader, version, lines, headers=headers)
             elif kind == _COUNTERS:
                 lines.append(_counters(reader))
             else:
@@ -39,7 +41,7 @@ def _source(reader: Reader) -> Members:
     return source_members(sequence, source >> 24, source & 0xFFFFFF)
 
 
-def _read_flow(reader: Reader, version: int, lines: list[Line]) -> None:
+def _read_flow(reader: Reader, version: int, lines: list[Line], *, headers: bool) -> None:
     """Append the line of a flow sample, of all that is whole of it if it is damaged; DecodeError is raised then."""
     members = _source(reader)
     members["sampling_rate"], members["sample_pool"], members["drops"], members["in_if"], output = reader.integers(5)
@@ -56,7 +58,7 @@ def _read_flow(reader: Reader, version: int, lines: list[Line]) -> None:
             # Their numbers in version 5 are greater by 1000.
             sample.add(kind + 1000, fields, reader.data[start : reader.position])
     finally:
-        lines.append(sample.line("flow"))
+        lines.append(sample.line("flow", header=headers))
 
 
 def _read_packet(reader: Reader, sample: FlowSample) -> None:

@@ -111,8 +111,8 @@ class FlowSample:
         """Add a record that cannot be read, as it came."""
         self._kept.append([data_format(number), octets.hex()])
 
-    def line(self, kind: str) -> Line:
-        """Return the line of the sample."""
+    def line(self, kind: str, *, header: bool) -> Line:
+        """Return the line of the sample, with or without the octets of a header whose addresses could be read."""
         members: Members = {"pcount": 1, **self._packet}
         self._header_tags(members)
         members |= self._sampling
@@ -122,7 +122,7 @@ class FlowSample:
         if "bcount" not in members and "frame_len" in members:
             frame, stripped = members["frame_len"], members.get("stripped", 0)
             members["bcount"] = frame - stripped if stripped < frame else frame
-        if self._header:
+        if self._header and (header or "saddr" not in self._packet):
             members["header"] = self._octets
         if self._kept:
             members["records"] = self._kept

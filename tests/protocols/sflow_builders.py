@@ -4,6 +4,8 @@ import ipaddress
 import struct
 
 from overflowd_tools.protocols.sflow import decode_sflow
+from overflowd_tools.protocols.sflow_common import PackedShape
+from overflowd_tools.protocols.templates import Kind as TemplateKind
 
 SMAC = bytes.fromhex("020000000001")
 DMAC = bytes.fromhex("020000000002")
@@ -174,6 +176,30 @@ def counters4(kind, body):
 def members(line):
     """A line as its names and values, bytes as text."""
     return {name: shown(value) for name, value in zip(line.shape.names, line.values, strict=True)}
+
+
+def unpacked(lines):
+    """The members of lines, each line of a PackedShape as those for which it stands."""
+    for line in lines:
+        if not isinstance(line.shape, PackedShape):
+            yield members(line)
+            continue
+        (records,) = line.values
+        template = line.shape.template
+        assert len(records) % template.length == 0
+        for start in range(0, len(records), template.length):
+            yield record_members(template, records[start : start + template.length])
+
+
+def record_members(template, octets):
+    fields = {}
+    for field in template.fields:
+        value, octets = octets[: field.length], octets[field.length :]
+        if field.kind is TemplateKind.UNSIGNED:
+            fields[field.name] = int.from_bytes(value, "big")
+        elif field.kind is not TemplateKind.PADDING:
+            fields[field.name] = shown(value)
+    return fields
 
 
 def shown(value):

@@ -5,11 +5,13 @@ import pytest
 from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols import sflow
 from overflowd_tools.protocols.sflow import decode_sflow
+from overflowd_tools.protocols.sflow_common import PackedShape
 from overflowd_tools.protocols.sflow_records import DROP_REASONS
 from tests.protocols import sflow_builders as build
 from tests.protocols.sflow_builders import (
     FLOW,
     HEADER,
+    IP4,
     PACKET,
     PACKET_MEMBERS,
     SAMPLING,
@@ -29,6 +31,7 @@ from tests.protocols.sflow_builders import (
     record,
     tcp,
     udp,
+    unpacked,
     words,
 )
 
@@ -62,14 +65,14 @@ def test_flow():
     assert one(datagram5(flow(raw(PACKET)))) == FLOW | PACKET_MEMBERS | HEADER
 
 
-TAGGED = ethernet(ipv4(tcp(), 6), tags=[(0x8100, 0x600A)])
-V6_TCP = ethernet(ipv6(tcp(), 6), 0x86DD, tags=[(0x8100, 10)])
+TAGGED = ethernet(ipv4(tcp(flags=0x12), 6), tags=[(0x8100, 0x600A)])
+V6_TCP = ethernet(ipv6(tcp(flags=0x12), 6), 0x86DD, tags=[(0x8100, 10)])
 COMMON = {
     "alone": (raw(PACKET),),
     "tag": (raw(TAGGED),),
     "IPv6": (raw(V6),),
     "IPv6, TCP and tag": (raw(V6_TCP),),
-    "TCP": (raw(ethernet(ipv4(tcp(), 6))),),
+    "TCP": (raw(ethernet(ipv4(tcp(flags=0x12), 6))),),
     "switch": (raw(PACKET), build.switch()),
     "switch and the same tag": (raw(TAGGED), build.switch()),
     "switch first": (build.switch(), raw(TAGGED)),
@@ -99,6 +102,7 @@ UNCOMMON = {
     "version 5": (raw(ethernet(b"\x55" + bytes(70))),),
     "version 5 in IPv6": (raw(ethernet(b"\x55" + bytes(90), 0x86DD)),),
     "short TCP": (raw(ethernet(ipv4(tcp(bytes(20)), 6, total=30))),),
+    "flags in two octets": (raw(ethernet(ipv4(tcp(), 6))),),
     "short UDP": (raw(ethernet(ipv4(udp(bytes(40)), total=25))),),
     "record after the end": (raw(PACKET), record(1001, words(1, 2, 3, 4), 999)),
     "header too long for its record": (raw(PACKET, length=200),),
@@ -110,7 +114,7 @@ UNCOMMON = {
 def test_the_short_way_says_the_same(records, make, monkeypatch):
     datagram = datagram5(make(*records), make(raw(PACKET)))
     short = decode_sflow(datagram)
-    monkeypatch.setattr(sflow, "_common_flow", lambda *_, **__: None)
+    monkeypatch.setattr(sflow, "common_sample", lambda *_, **__: None)
     long = decode_sflow(datagram)
     assert [members(line) for line in short.lines] == [members(line) for line in long.lines]
     kinds = [dict(zip(line.shape.names, line.shape.kinds, strict=True)) for line in short.lines]
@@ -123,6 +127,39 @@ def test_the_short_way_says_the_same(records, make, monkeypatch):
 def test_the_short_way_is_taken(records, make, monkeypatch):
     monkeypatch.setattr(sflow, "_read_sample", None)
     assert len(decode_sflow(datagram5(make(*records))).lines) == 1
+
+
+@pytest.mark.parametrize("make", [build.flow, build.expanded_flow])
+@pytest.mark.parametrize("records", [*COMMON.values(), *UNCOMMON.values()], ids=[*COMMON, *UNCOMMON])
+def test_packed_samples_say_the_same_but_the_header(records, make):
+    datagram = datagram5(make(raw(PACKET)), make(*records), make(*records), build.drop(raw(PACKET)), make(raw(PACKET)))
+    whole, packed = decode_sflow(datagram), decode_sflow(datagram, headers=False)
+    expected = [members(line) for line in whole.lines]
+    for line in expected:
+        if "saddr" in line:
+            line.pop("header", None)
+    assert list(unpacked(packed.lines)) == expected
+    assert packed._replace(lines=[]) == whole._replace(lines=[])
+
+
+@pytest.mark.parametrize("records", COMMON.values(), ids=COMMON)
+def test_common_samples_are_packed(records):
+    other = flow(raw(V6), build.switch(), build.router())
+    packed = decode_sflow(datagram5(flow(*records), flow(*records), other, flow(*records)), headers=False).lines
+    assert [line.type for line in packed] == ["flow"] * len(packed)
+    assert all(isinstance(line.shape, PackedShape) for line in packed)
+    assert len(packed) == (3 if records is not COMMON["switch, router"] else 1)
+    assert len(list(unpacked(packed))) == 4
+
+
+def test_headers_that_could_not_be_read_stay():
+    def line(*records):
+        return next(unpacked(decode_sflow(datagram5(flow(*records)), headers=False).lines))
+
+    assert "header" not in line(raw(PACKET))
+    assert "header" not in line(raw(ethernet(ipv4(build.icmp(), 1))))
+    assert line(raw(ethernet(bytes(46), 0x0806)))["header"] == ethernet(bytes(46), 0x0806).hex()
+    assert line(raw(b"whatever", protocol=6), record(3, IP4))["header"] == b"whatever".hex()
 
 
 def test_vlans():

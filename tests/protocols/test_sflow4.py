@@ -17,6 +17,7 @@ from tests.protocols.sflow_builders import (
     SWITCH,
     datagram4,
     lines_and_problems,
+    members,
     one,
     words,
 )
@@ -44,6 +45,11 @@ HEADER4 = {"hdr_proto": 1, "frame_len": 82, "header": PACKET.hex()}
 def test_version_4():
     line = one(datagram4(build.flow4(1, build.raw4(PACKET), *EXTENDED4)))
     assert line == FLOW | PACKET_MEMBERS | HEADER4 | EXTENDED4_MEMBERS
+
+
+def test_headers_can_be_left_out():
+    line = members(decode_sflow(datagram4(build.flow4(1, build.raw4(PACKET))), headers=False).lines[0])
+    assert line == FLOW | PACKET_MEMBERS | {"hdr_proto": 1, "frame_len": 82}
 
 
 def test_version_2():
