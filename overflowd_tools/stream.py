@@ -145,8 +145,10 @@ class Input:
         self._stop = stop
         self._before_blocking = before_blocking
         self._rejected = rejected
-        self._failed = failed
+        self._report_failure = failed
         self._progressed = progressed
+        self.failed = False
+        """Whether something else than the end of the data ended the input."""
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the (decompressed) bytes in pieces of at most 64 KiB, as soon as they are there."""
@@ -156,7 +158,7 @@ class Input:
             if not self._stop:
                 self._rejected("", str(error))
         except UsageError as error:
-            self._failed(str(error))
+            self._fail(str(error))
 
     def blocks(self) -> Iterator[bytes]:
         """Yield blocks of whole lines; only the very last line may lack its newline. See also OVERLONG.
@@ -207,6 +209,10 @@ class Input:
                 if line and not line.isspace():
                     yield number, line
 
+    def _fail(self, reason: str) -> None:
+        self.failed = True
+        self._report_failure(reason)
+
     def _raw(self) -> Iterator[bytes]:
         may_block = not stat.S_ISREG(os.fstat(self._descriptor).st_mode)
         _enlarge_pipe(self._descriptor)
@@ -223,7 +229,7 @@ class Input:
             try:
                 data = os.read(self._descriptor, READ_SIZE)
             except OSError as error:
-                self._failed(str(error.strerror))
+                self._fail(str(error.strerror))
                 return
             if not data:
                 return

@@ -121,7 +121,7 @@ class _Decoder:
             self._take(source.name, reader.feed(chunk))
             if reader.finished:
                 break
-        if self._context.stop:  # the input goes on; only we do not
+        if self._context.stop or source.failed:  # the end of what we get, and not of the input
             return
         self._take(source.name, reader.close())
         self._close(source.name)
