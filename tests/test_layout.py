@@ -17,6 +17,7 @@ OTHER_SECTIONS = ("NAME", "DESCRIPTION", "SEE ALSO")
 LONGEST = 420
 LONGEST_TEST = 520
 LONG_FOR_A_REASON = {
+    "man/overflowd-record.5": "a reference of every field, to be read in parts",
     "man/overflowd-report.5": "a reference of every field, to be read in parts",
     "tests/commands/test_send.py": "each reason for a refusal needs a report, and each limit a clock",
     "tests/test_command.py": "what commands share, each part alone",
