@@ -64,11 +64,6 @@ class FlowWriter:
 
         exporter (4 or 16 octets), exporter_port: where the datagram came from. received_ns: when, Unix time, or 0.
         """
-        renderer = self._renderers.get(batch.template)
-        if renderer is None:
-            if len(self._renderers) >= FRAGMENTS_KEPT // 4:
-                self._renderers.clear()
-            renderer = self._renderers[batch.template] = compile_template(batch.template)
         head = b"%s%d" % (_origin(batch.source, exporter, batch.domain, batch.sampling_rate), batch.export_ms)
         if self._envelope:
             head += b',"exporter_port":%d' % exporter_port
@@ -77,7 +72,15 @@ class FlowWriter:
             if received_ns:
                 head += b',"recv_ms":%d' % (received_ns // 1_000_000)
             head += b"".join(member(name) % value for name, value in batch.envelope.items())
-        return renderer(head, batch.records, batch.export_ms, batch.uptime_ms or 0)
+        return self._renderer(batch.template)(head, batch.records, batch.export_ms, batch.uptime_ms or 0)
+
+    def _renderer(self, template: Template) -> Renderer:
+        renderer = self._renderers.get(template)
+        if renderer is None:
+            if len(self._renderers) >= FRAGMENTS_KEPT // 4:
+                self._renderers.clear()
+            renderer = self._renderers[template] = compile_template(template)
+        return renderer
 
     def rows(self, rows: "list[Row | Batch]") -> list[bytes]:
         """Return the lines of rows and batches, in their order."""
@@ -93,16 +96,24 @@ class FlowWriter:
     def decoded(
         self, decoded: "Decoded", lines: "list[Line]", exporter: bytes, exporter_port: int, received_ns: int
     ) -> list[bytes]:
-        """Return these lines of a datagram whose protocol has no clock: flows began and ended when it came."""
-        head: dict[str, Any] = {"source": decoded.source, "exporter": address_text(exporter).decode()}
-        head |= {"domain": decoded.domain, **decoded.head}
+        """Return the text of these lines of a datagram whose protocol has no clock: flows were when it came.
+
+        A line of records with a template of their own gives many.
+        """
+        text = _clockless_origin(decoded.source, exporter, decoded.domain, tuple(decoded.head.items()))
         if received_ns:
             moment = received_ns // 1_000_000
-            head |= {"start_ms": moment, "end_ms": moment, "time_src": "recv"}
+            text += b',"start_ms":%d,"end_ms":%d,"time_src":"recv"' % (moment, moment)
         if self._envelope:
-            head |= {"exporter_port": exporter_port, **decoded.envelope}
-        text = b"," + flow_line(head)[1:-2]
-        return [self._shapes.text(line, text) for line in lines]
+            text += b',"exporter_port":%d,' % exporter_port + flow_line(decoded.envelope)[1:-2]
+        texts: list[bytes] = []
+        for line in lines:
+            template = getattr(line.shape, "template", None)
+            if template is None:
+                texts.append(self._shapes.text(line, text))
+            else:
+                texts += self._renderer(template)(text, line.values[0], 0, 0)
+        return texts
 
     def _row(self, row: "Row | Any") -> bytes:
         export, members = row.export, row.members
@@ -122,6 +133,13 @@ class FlowWriter:
                 line["recv_ms"] = export.received_ns // 1_000_000
             line |= export.envelope
         return flow_line(line | members)
+
+
+@lru_cache(maxsize=FRAGMENTS_KEPT)
+def _clockless_origin(source: str, exporter: bytes, domain: int, head: tuple[tuple[str, Any], ...]) -> bytes:
+    """Return what _origin does, with what else the datagram says of all of its lines."""
+    line = {"source": source, "exporter": address_text(exporter).decode(), "domain": domain, **dict(head)}
+    return b"," + flow_line(line)[1:-2]
 
 
 @lru_cache(maxsize=FRAGMENTS_KEPT)

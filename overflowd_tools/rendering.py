@@ -24,6 +24,7 @@ Renderer = Callable[[bytes, bytes, int, int], list[bytes]]
 _CORE = ("flags", "protocol", "tos")
 _ABSOLUTE = {"stime": "start_ms", "etime": "end_ms"}
 _MOVING = {"saddr", "daddr", "pcount", "bcount", "sport", "dport", *_ABSOLUTE, *_ABSOLUTE.values()}
+_MOVING |= {"sample_seq", "sample_pool", "ip_id"}
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _OCTETS = [b"%d" % octet for octet in range(256)]
 

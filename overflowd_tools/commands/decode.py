@@ -106,7 +106,13 @@ class _Decoder:
         self._context = context
         self._counts = context.counts
         self._writer = FlowWriter(envelope=args.envelope)
-        self._decoder = Decoder(table=_element_table(args.elements), rates=_rates(args.sampling_rate), survey=survey)
+        self._decoder = Decoder(
+            table=_element_table(args.elements),
+            rates=_rates(args.sampling_rate),
+            survey=survey,
+            counters="counter" in args.only,
+            sampled_octets=args.envelope,
+        )
         self._accounts = Accounts()
         self._fragments, self._streams = Fragments(), Streams()
         self._only: frozenset[str] = frozenset() if survey else frozenset(args.only)
@@ -275,9 +281,9 @@ class _Decoder:
         lines = self._writer.decoded(decoded, chosen, packet.source, port, captured.timestamp_ns)
         note_loss(lines, lost)
         self._context.output.write_all(lines)
-        flows = sum(line.type == "flow" for line in chosen)
-        self._counts["flows"] += flows
-        self._counts["other_lines"] += len(chosen) - flows
+        others = sum(line.type != "flow" for line in chosen)
+        self._counts["flows"] += len(lines) - others
+        self._counts["other_lines"] += others
         for problem in decoded.problems:
             self._context.reject(name, f"packet {captured.number}", problem)
 

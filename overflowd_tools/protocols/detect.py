@@ -46,11 +46,17 @@ class Decoder:
         table: "Callable[[], ElementTable] | None" = None,
         rates: "Rates | None" = None,
         survey: bool = False,
+        counters: bool = True,
+        sampled_octets: bool = True,
     ) -> None:
         """Take a source of information elements, and the sampling rates that the user knows better.
 
-        survey: remember what exporters announce for others (survey.Survey), and show nothing.
+        survey: remember what exporters announce for others (survey.Survey), and show nothing. counters: read the
+        counter samples of sFlow. sampled_octets: show the octets of sampled packets even where they could be read.
         """
+        self._counters = counters
+        self._sampled_octets = sampled_octets
+        self._sflow: Callable[..., Decoded] | None = None
         self._survey = survey
         self._table = table
         self._rates = rates or Rates()
@@ -69,9 +75,11 @@ class Decoder:
             rate = self._rates.of(arrival[0])
             return batch if rate is None else batch._replace(sampling_rate=rate)
         if _is_sflow(datagram):
-            from overflowd_tools.protocols.sflow import decode_sflow
+            if self._sflow is None:
+                from overflowd_tools.protocols.sflow import decode_sflow
 
-            return decode_sflow(datagram)
+                self._sflow = decode_sflow
+            return self._sflow(datagram, counters=self._counters, headers=self._sampled_octets)
         if not _has_sets(datagram):
             return None
         return self.messages(datagram, arrival)
