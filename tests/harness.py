@@ -89,7 +89,9 @@ def free_port() -> int:
 
 def readable(pipe, seconds: float = SECONDS) -> bool:
     """Wait until something can be read; say if that came to pass."""
-    return bool(select.select([pipe], [], [], seconds)[0])
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    return bool(poll.poll(1000 * seconds))
 
 
 class Workplace(NamedTuple):
@@ -148,13 +150,15 @@ class Workplace(NamedTuple):
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         done = threading.Event()
+        room = select.poll()
+        room.register(writer, select.POLLOUT)
 
         def feed() -> None:
             pending = self.good(command)
             more = self.repeated(command, 51)[len(pending) :]
             with contextlib.suppress(BrokenPipeError):
                 while not done.is_set():
-                    if select.select([], [writer], [], 0.05)[1]:
+                    if room.poll(50):
                         pending = pending[os.write(writer, pending) :] or more
 
         feeder = threading.Thread(target=feed)
