@@ -219,4 +219,4 @@ def test_the_manual_describes_every_field(place):
     seen |= {name for line in place.do("of-sample", input=place.flows).stdout.splitlines() for name in json.loads(line)}
     page = (TOP / "man" / "overflowd-record.5").read_text()
     described = {name for line in re.findall(r"^\.It Li (.+)$", page, re.MULTILINE) for name in line.split(" , ")}
-    assert described == seen - {"type"} | {"why"}
+    assert seen - {"type"} <= described
