@@ -63,8 +63,13 @@ check: .venv/dev
 golden: .venv/dev
 	.venv/bin/python -m pytest tests/test_golden.py --rewrite
 
-bench: .venv/dev
-	.venv/bin/python tests/bench/bench.py
+bench: .venv/dev .venv/bench
+	PYTHONPATH=. .venv/bin/python tests/bench/bench.py
+
+# A peer of of-decode, kept out of our own environment.
+.venv/bench:
+	$(PYTHON) -m venv $@
+	-$@/bin/python -m pip --quiet --disable-pip-version-check install netflow==0.12.2
 
 fuzz: .venv/dev
 	.venv/bin/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)

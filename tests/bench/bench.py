@@ -17,11 +17,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from templates import convert
+
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parents[1]
 PYTHON = str(TOP / ".venv/bin/python")
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 FLOWS = 2_700_000
+TEMPLATE_FLOWS = 320_000
 SIGNED = 40_000
 
 
@@ -124,8 +127,42 @@ def rows(scratch: Path, wanted: str) -> list[Row]:
             times,
             signed,
         ),
+        *template_rows(scratch, command("of-decode")),
         *start_ups,
     ]
+
+
+def template_rows(scratch: Path, decode: str) -> list[Row]:
+    """Return the rows of NetFlow 9, IPFIX and sFlow."""
+    python_netflow = [str(TOP / ".venv/bench/bin/python"), str(HERE / "python_netflow.py")]
+    made = []
+    for name, version, goal in (("netflow9", 9, ">= 8"), ("ipfix", 10, ">= 20")):
+        once, capture = scratch / f"{name}-once.pcap", scratch / f"{name}.pcap"
+        number = convert(base_capture(), once, version)
+        copies = max(1, TEMPLATE_FLOWS // number)
+        copy_packets(once, capture, copies)
+        peer = [*python_netflow, str(capture)]
+        ours = [decode, "-q", str(capture)]
+        made.append(Row(name, ours, peer, "python-netflow 0.12.2 and json.dumps", goal, times, copies * number))
+    corpora = os.environ.get("OF_CORPORA")
+    samples = Path(corpora, "overflowd/for_later/sflow.pcap") if corpora else TOP / "tests/data/sflow.pcap"
+    capture = scratch / "sflow.pcap"
+    copy_packets(samples, capture, 10 if corpora else 1000)
+    fields = [
+        word for name in ("frame.number", "ip.src", "ip.dst", "ip.len", "sflow_245.sampletype") for word in ("-e", name)
+    ]
+    tshark = ["tshark", "-r", str(capture), "-d", "udp.port==6343,sflow", "-T", "fields", *fields]
+    made.append(Row("sflow", [decode, "-q", str(capture)], tshark, "tshark -T fields, of 5 fields", ">= 7", times))
+    return made
+
+
+def copy_packets(source: Path, target: Path, copies: int) -> None:
+    """Write the packets of a capture so many times."""
+    data = source.read_bytes()
+    with target.open("wb") as file:
+        file.write(data[:24])
+        for _ in range(copies):
+            file.write(data[24:])
 
 
 def times(ours: float, peer: float) -> float:
