@@ -110,6 +110,7 @@ class _Decoder:
             table=_element_table(args.elements),
             rates=_rates(args.sampling_rate),
             survey=survey,
+            templates="template" in args.only,
             counters="counter" in args.only,
             sampled_octets=args.envelope,
         )

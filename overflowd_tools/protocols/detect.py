@@ -46,18 +46,21 @@ class Decoder:
         table: "Callable[[], ElementTable] | None" = None,
         rates: "Rates | None" = None,
         survey: bool = False,
+        templates: bool = False,
         counters: bool = True,
         sampled_octets: bool = True,
     ) -> None:
         """Take a source of information elements, and the sampling rates that the user knows better.
 
-        survey: remember what exporters announce for others (survey.Survey), and show nothing. counters: read the
-        counter samples of sFlow. sampled_octets: show the octets of sampled packets even where they could be read.
+        survey: remember what exporters announce for others (survey.Survey), and show nothing. templates: give rows of
+        templates. counters: read the counter samples of sFlow. sampled_octets: show the octets of sampled packets even
+        where they could be read.
         """
         self._counters = counters
         self._sampled_octets = sampled_octets
         self._sflow: Callable[..., Decoded] | None = None
         self._survey = survey
+        self._templates = templates
         self._table = table
         self._rates = rates or Rates()
         self.exporters: Exporters | None = None
@@ -116,7 +119,7 @@ class Decoder:
         rate_of = self._rates.of
 
         def decode_messages(data: bytes, arrival: Arrival) -> "list[Message]":
-            how = netflow9.How(rate_of(arrival[0]), batches=True, survey=self._survey)
+            how = netflow9.How(rate_of(arrival[0]), batches=True, survey=self._survey, templates=self._templates)
             if data[1] == 9:
                 return [netflow9.decode_netflow9(data, exporters, arrival, how)]
             messages = netflow9.ipfix_messages(data)

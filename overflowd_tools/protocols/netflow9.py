@@ -19,6 +19,7 @@ from overflowd_tools.protocols.exporters import (
     option_row,
     template_row,
 )
+from overflowd_tools.protocols.layouts import Layout
 
 _HEADER9 = struct.Struct("!HHIIII")
 _HEADER10 = struct.Struct("!HHIII")
@@ -40,11 +41,13 @@ class How(NamedTuple):
 
     rate: the sampling rate, where the user knows better than the exporter. batches: flows that need no thought one by
     one come as batches, which renders them many times faster; the lines are the same. survey: no lines are wanted.
+    templates: lines of new templates are.
     """
 
     rate: float | None = None
     batches: bool = False
     survey: bool = False
+    templates: bool = False
 
 
 AS_SENT = How()
@@ -58,7 +61,8 @@ class _Walk:
         self.problems: list[str] = []
         self.unknown: list[int] = []
         self.options: list[Row] = []
-        self.templates: list[Row] = []
+        self.templates: list[tuple[Layout, str]] = []
+        """Templates that were learned or withdrawn."""
         self.records: int | None = 0
         self._data: list[DataSet] = []
         self.exporters = exporters
@@ -111,14 +115,13 @@ class _Walk:
             for template in templates:
                 if not template.fields:
                     gone = self.session.forget(template.number, _ALL_TEMPLATES)
-                    self.templates += (template_row(self.export, layout, "withdrawn") for layout in gone)
+                    self.templates += ((layout, "withdrawn") for layout in gone)
                     continue
                 known = self.session.layouts.get(template.number)
                 for data in self.exporters.learn(self.session, template, netflow9=self._netflow9):
                     self._read(data)
                 if known is None or known.announced != template:
-                    layout = self.session.layouts[template.number]
-                    self.templates.append(template_row(self.export, layout, "learned"))
+                    self.templates.append((self.session.layouts[template.number], "learned"))
         except DecodeError as error:
             self.problems.append(str(error))
 
@@ -198,5 +201,6 @@ def decode_ipfix(message: bytes, exporters: Exporters, arrival: tuple[bytes, int
 
 
 def _message(walk: _Walk, how: How, lost: int, count: int) -> Message:
-    rows = [] if how.survey else [*walk.templates, *walk.options, *walk.flows(how, lost)]
+    templates = [template_row(walk.export, *told) for told in walk.templates] if how.templates else []
+    rows = [] if how.survey else [*templates, *walk.options, *walk.flows(how, lost)]
     return Message(walk.export, rows, walk.problems, walk.unknown, count)

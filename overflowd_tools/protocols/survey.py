@@ -17,8 +17,8 @@ class Survey(Exporters):
     def learn(self, session: Session, announced: Announced, *, netflow9: bool) -> list[DataSet]:
         """Take a template as Exporters does."""
         waiting = super().learn(session, announced, netflow9=netflow9)
-        if isinstance(session, _SurveyedSession):
-            session.first.setdefault(announced.number, session.layouts[announced.number])
+        assert isinstance(session, _SurveyedSession)
+        session.first.setdefault(announced.number, session.layouts[announced.number])
         return waiting
 
     def tell(self, exporters: Exporters) -> None:
@@ -26,7 +26,8 @@ class Survey(Exporters):
         for key, session in self.sessions():
             told = exporters.session(named(*key))
             told.options.complete(session.options.rates(), session.options.boot_ms)
-            for number, layout in session.first.items() if isinstance(session, _SurveyedSession) else ():
+            assert isinstance(session, _SurveyedSession)
+            for number, layout in session.first.items():
                 if number not in told.layouts:
                     exporters.learn(told, layout.announced, netflow9=key[0] == "netflow9")
 

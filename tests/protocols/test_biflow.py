@@ -103,7 +103,7 @@ def test_rows_of_a_message():
         build.data(256, build.flow()),
         build.data(257, record),
     )
-    decoder = Decoder()
+    decoder = Decoder(templates=True)
     [decoded] = decoder.messages(message, (b"\xc0\0\2\1", 4739, 0))
     rows = split_rows(decoded.rows, decoder.known().elements())
     assert [row.type for row in rows] == ["template", "template", "flow", "flow", "flow"]
