@@ -1,4 +1,4 @@
-"""What a user of python-netflow does to get JSON out of a capture of NetFlow 9 or IPFIX over plain Ethernet and IPv4."""
+"""What a user of python-netflow does to get JSON out of a capture of NetFlow 9 or IPFIX on Ethernet and IPv4."""
 
 import json
 import struct
