@@ -15,7 +15,7 @@ from overflowd_tools.protocols.survey import named
 from overflowd_tools.records import flow_line, parse_line
 from overflowd_tools.rendering import address_text
 
-LIMIT = 1 << 24
+LIMIT = 1 << 22
 """Octets of a file; of more, what was heard of last is kept."""
 AGE_S = 7 * 86_400
 """What is older is forgotten. RFC 7011 section 8.4 wants templates repeated within minutes or hours."""

@@ -33,33 +33,34 @@ class Accounts:
     """The streams of NetFlow 1 to 8 and sFlow; the first of too many is forgotten, and its losses with it."""
 
     def __init__(self) -> None:
-        self._streams: dict[StreamKey, Stream] = {}
+        self._streams: dict[tuple[str, bytes, int, str, int | None], Stream] = {}
 
     def batch(self, batch: FlowBatch, exporter: bytes) -> int:
         """Take a datagram of NetFlow, whose numbers count flows; return how many are lost before it."""
         told = batch.envelope
-        key = StreamKey(batch.source, exporter, None, batch.domain, aggregation=told.get("aggregation"))
-        return self._take(key, told.get("seq"), batch.announced)
+        key = batch.source, exporter, batch.domain, "", told.get("aggregation")
+        stream = self._streams.get(key) or self._begin(key)
+        if "seq" in told:
+            return stream.records(told["seq"], batch.announced)
+        stream.messages += 1
+        return 0
 
     def decoded(self, decoded: "Decoded", exporter: bytes) -> int:
         """Take a datagram of sFlow, whose numbers count datagrams; return how many are lost before it."""
-        key = StreamKey(decoded.source, exporter, None, decoded.domain, decoded.head.get("agent", ""))
-        return self._take(key, decoded.envelope.get("seq"), 1)
+        key = decoded.source, exporter, decoded.domain, decoded.head.get("agent", ""), None
+        stream = self._streams.get(key) or self._begin(key)
+        return stream.records(decoded.envelope["seq"], 1)
 
     def streams(self) -> Iterator[tuple[StreamKey, Stream]]:
         """Yield all streams."""
-        yield from self._streams.items()
+        for (source, exporter, domain, agent, aggregation), stream in self._streams.items():
+            yield StreamKey(source, exporter, None, domain, agent, aggregation), stream
 
-    def _take(self, key: StreamKey, number: int | None, count: int) -> int:
-        stream = self._streams.get(key)
-        if stream is None:
-            stream = self._streams[key] = Stream()
-            if len(self._streams) > STREAMS:
-                del self._streams[next(iter(self._streams))]
-        if number is not None:
-            return stream.records(number, count)
-        stream.messages += 1
-        return 0
+    def _begin(self, key: tuple[str, bytes, int, str, int | None]) -> Stream:
+        stream = self._streams[key] = Stream()
+        if len(self._streams) > STREAMS:
+            del self._streams[next(iter(self._streams))]
+        return stream
 
 
 def all_streams(accounts: Accounts, exporters: "Exporters | None") -> Iterator[tuple[StreamKey, Stream]]:
