@@ -186,7 +186,7 @@ def every_field_capture() -> bytes:
                 header += struct.pack("!IBBH", 77 + flow, 3, 4, 1 << 14 | 100)  # sampling mode 1, 1 in 100
             elif version == 7:
                 header += struct.pack("!II", 78 + flow, 0)
-            packets.append(datagram(exporter, 7000 + version, header + record(version, flow, first, last)))
+            packets.append(datagram(exporter, 50000 + version, header + record(version, flow, first, last)))
     capture = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 101)
     for number, packet in enumerate(packets):
         capture += struct.pack("<IIII", 1_792_540_808, 300_000 + number, len(packet), len(packet)) + packet
