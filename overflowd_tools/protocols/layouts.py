@@ -244,7 +244,7 @@ class Record:
         value = _value(member, octets)
         if told or value is None:
             return
-        path = ()
+        path: tuple[str, ...] = ()
         if member.number in (21, 22) and type(value) is int:
             path = member.path
             if value > 0xFFFFFFFF:
@@ -307,15 +307,11 @@ def _other_version(layout: Layout, octets: list[bytes]) -> frozenset[int]:
 def _shown(member: Member, octets: bytes, lists: Lists) -> tuple[Any, bool]:
     """Return a value of JSON, None for no octets, and whether it is of the type that the member's field has."""
     number = member.number
-    if number == _APPLICATION and octets:
-        if len(octets) > _APPLICATION_OCTETS:
-            return octets.hex(), False
+    if number == _APPLICATION and 0 < len(octets) <= _APPLICATION_OCTETS:
         return f"{octets[0]}:{int.from_bytes(octets[1:])}", True
-    if number == _SEGMENTS:
-        if len(octets) % 16:
-            return octets.hex(), False
+    if number == _SEGMENTS and not len(octets) % 16:
         return [address_text(octets[at : at + 16]) for at in range(0, len(octets), 16)], True
-    if number in _LABELS:
+    if number in _LABELS or (number in (_APPLICATION, _SEGMENTS) and octets):
         return octets.hex(), False
     if member.type in _LIST_TYPES:
         return lists(member.type, octets), False
