@@ -41,6 +41,10 @@ class StopSignals:
         self.received: int | None = None
         self._readable, self._writable = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
+    def __del__(self) -> None:
+        os.close(self._readable)
+        os.close(self._writable)
+
     def install(self) -> None:
         """Start to catch the signals."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from overflowd_tools import records
+from overflowd_tools import records, rendering
 from overflowd_tools.errors import RecordError
 from overflowd_tools.protocols.detect import decode
 from overflowd_tools.protocols.templates import Field, Kind, Template
-from overflowd_tools.records import FlowWriter, address_text, compile_template, flow_line, parse_line
+from overflowd_tools.records import FlowWriter, flow_line, parse_line
+from overflowd_tools.rendering import address_text, compile_template
 from tests.protocols import netflow_builders as build
 
 EXPORTER = "192.0.2.1"
@@ -204,10 +205,10 @@ def test_no_records_no_lines():
 @every_kind
 def test_what_is_kept_of_the_octets_of_records_is_bounded(kind, monkeypatch):
     """With room for three, every fourth new one empties the table; the lines stay right."""
-    monkeypatch.setattr(records, "_FRAGMENTS_KEPT", 3)
+    monkeypatch.setattr(rendering, "FRAGMENTS_KEPT", 3)
     tables = []
 
-    class Watched(records._Fragments):
+    class Watched(rendering._Fragments):
         def __init__(self, *fields, **more):
             super().__init__(*fields, **more)
             tables.append(self)
@@ -217,7 +218,7 @@ def test_what_is_kept_of_the_octets_of_records_is_bounded(kind, monkeypatch):
             assert len(self) <= 3
             return text
 
-    monkeypatch.setattr(records, "_Fragments", Watched)
+    monkeypatch.setattr(rendering, "_Fragments", Watched)
     check(kind, build.random_datagram(8, kind, 50), 50)
     assert tables
     assert all(0 < len(table) <= 3 for table in tables)
@@ -287,7 +288,7 @@ def test_flow_line_writes_members_in_their_order():
     assert flow_line({"type": "flow", "pcount": 2**64 - 1, "saddr": "::1"}) == (
         b'{"type":"flow","pcount":18446744073709551615,"saddr":"::1"}\n'
     )
-    assert flow_line({"type": "flow", "pcount": 1}).startswith(records.FLOW_PREFIX)
+    assert flow_line({"type": "flow", "pcount": 1}).startswith(rendering.FLOW_PREFIX)
 
 
 def test_parse_line():

@@ -7,6 +7,7 @@ Nothing one exporter sends can change how the records of another are read.
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary, finalize
 
 from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols import options
@@ -24,7 +25,10 @@ TEMPLATES = 4096
 PENDING_OCTETS = 16 << 20
 PENDING_SETS = 256
 PENDING_NS = 600_000_000_000
-LAYOUTS_KEPT = 4096
+SESSION_FIELDS = 20_000
+"""Most fields of the templates of one session: it forgets its own before it makes others be forgotten."""
+FIELDS = 150_000
+"""Most fields of different templates that are known at a time, at some 400 octets of memory each."""
 
 
 class Export(NamedTuple):
@@ -83,6 +87,11 @@ class Session:
         """Templates that were missed and complained of."""
         self.lists = ListDecoder(table, self.layouts.get)
 
+    def too_large(self) -> bool:
+        """Tell whether there are too many templates, or too many fields in all of them."""
+        fields = sum(len(layout.members) for layout in self.layouts.values())
+        return len(self.layouts) > TEMPLATES or fields > SESSION_FIELDS
+
     def forget(self, number: int, kinds: range) -> list[Layout]:
         """Withdraw a template, or with 2 or 3 for a number all of a kind (RFC 7011 section 8.1); return what went."""
         gone = [*self.layouts] if number in kinds else [number]
@@ -97,7 +106,9 @@ class Exporters:
     def __init__(self, table: ElementTable | None = None) -> None:
         self._table = table
         self._sessions: OrderedDict[tuple[Any, ...], Session] = OrderedDict()
-        self._layouts: OrderedDict[tuple[Any, ...], Layout] = OrderedDict()
+        self._layouts: WeakValueDictionary[tuple[Announced, bool], Layout] = WeakValueDictionary()
+        """The layouts that sessions know: exporters of one make announce the same templates."""
+        self._fields = 0
         self._options: OrderedDict[tuple[bytes, int], options.Options] = OrderedDict()
         self._pending_octets = 0
         self.forgotten = 0
@@ -121,14 +132,12 @@ class Exporters:
         key = (announced, netflow9)
         layout = self._layouts.get(key)
         if layout is None:
-            layout = self._layouts[key] = Layout(announced, self.elements(), netflow9=netflow9)
-            layout.simple = simple_template(layout)
-            if len(self._layouts) > LAYOUTS_KEPT:
-                self._layouts.popitem(last=False)
+            layout = self._layouts[key] = self._new_layout(announced, netflow9=netflow9)
+        known = session.layouts.get(announced.number) is layout
         session.layouts[announced.number] = layout
         session.layouts.move_to_end(announced.number)
         session.restored.pop(announced.number, None)
-        if len(session.layouts) > TEMPLATES:
+        while not known and len(session.layouts) > 1 and session.too_large():
             session.layouts.popitem(last=False)
             self.forgotten += 1
         waiting = session.pending.pop(announced.number, [])
@@ -159,6 +168,19 @@ class Exporters:
         if self._table is None:
             self._table = ElementTable.standard()
         return self._table
+
+    def _new_layout(self, announced: Announced, *, netflow9: bool) -> Layout:
+        """Make a layout, and room for it where too many fields are known: the oldest sessions are forgotten."""
+        layout = Layout(announced, self.elements(), netflow9=netflow9)
+        layout.simple = simple_template(layout)
+        self._fields += len(announced.fields)
+        finalize(layout, self._forget_fields, len(announced.fields))
+        while self._fields > FIELDS and len(self._sessions) > 1:
+            self._drop_oldest()
+        return layout
+
+    def _forget_fields(self, number: int) -> None:
+        self._fields -= number
 
     def _new_session(self) -> Session:
         return Session(self.elements())

@@ -193,7 +193,9 @@ FLOWS = st.fixed_dictionaries(
             name: st.integers(allowed[0], allowed[-1])
             for name, allowed in {**report.FLOW_FIELDS, **report.SAMPLING_FIELDS}.items()
         },
-        "source": st.from_regex("(netflow|ipfix|sflow|packet|[a-z]{1,31})[0-9]{0,3}", fullmatch=True),
+        "source": st.from_regex("(netflow|ipfix|sflow|packet|[a-z]{1,31})[0-9]{0,3}", fullmatch=True).filter(
+            lambda name: name != "netflow8"
+        ),
         "why": st.lists(st.from_regex("[!-~]{1,32}", fullmatch=True), max_size=16),
         "type": st.just("flow"),
         "nexthop": ADDRESSES,
