@@ -2,12 +2,20 @@
 
 import os
 import re
+import signal
 
 import pytest
 from harness import Workplace, make_workplace
 
 ALLOWED_IN_CI = re.compile("OF_CORPORA|IPv6|root|namespace|every user may|empty parameter set")
 """What a machine may lack, and a list of crashers that is empty; but the tools that tests compare with are there."""
+
+
+def pytest_configure():
+    """Let signals do what they do: under nohup, or in the background of a script, some are ignored, and so in children."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_addoption(parser):
