@@ -12,7 +12,7 @@ ALLOWED_IN_CI = re.compile("OF_CORPORA|IPv6|root|namespace|every user may|empty 
 
 
 def pytest_configure():
-    """Let signals do what they do: under nohup, or in the background of a script, some are ignored, and so in children."""
+    """Let signals do what they do: under nohup, or in the background of a script, some are ignored."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
