@@ -105,12 +105,12 @@ def _restore(entry: dict[str, Any], exporters: Exporters, now_s: int) -> None:
         boot_ms = _integer(entry, "boot_ms", _U64) if "boot_ms" in entry else None
     if good + AGE_S < now_s:
         return
-    session = exporters.session(export)
+    session = exporters.session(export, trusted=True)
     if template is not None:
         exporters.learn(session, template, netflow9=source == "netflow9")
         session.restored[template.number] = good
     else:
-        session.options.complete(rates, boot_ms)
+        exporters.complete_options(session, rates, boot_ms)
         session.options.restored_s = good
 
 

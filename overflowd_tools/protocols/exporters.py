@@ -5,30 +5,35 @@ Nothing one exporter sends can change how the records of another are read.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary, finalize
 
-from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols import options
-from overflowd_tools.protocols.announced import VARIABLE, Announced
+from overflowd_tools.protocols.announced import Announced
 from overflowd_tools.protocols.elements import ElementTable
-from overflowd_tools.protocols.layouts import Layout, Record
+from overflowd_tools.protocols.layouts import Layout
 from overflowd_tools.protocols.lists import ListDecoder
+from overflowd_tools.protocols.pending import Pending, Place
 from overflowd_tools.protocols.sequence import Stream
 from overflowd_tools.protocols.simple import simple_template
 from overflowd_tools.protocols.templates import FlowBatch
-from overflowd_tools.protocols.times import span
 
 SESSIONS = 10_000
+ADDRESS_SESSIONS = 1000
+"""Most sessions of one address, so that it cannot make others be forgotten by beginning ever new ones."""
 TEMPLATES = 4096
-PENDING_OCTETS = 16 << 20
-PENDING_SETS = 256
-PENDING_NS = 600_000_000_000
-SESSION_FIELDS = 20_000
-"""Most fields of the templates of one session: it forgets its own before it makes others be forgotten."""
-FIELDS = 150_000
-"""Most fields of different templates that are known at a time, at some 400 octets of memory each."""
+"""Most templates of one session."""
+ADDRESS_FIELDS = 20_000
+"""Most fields of the templates of one address: it forgets its own before it makes others be forgotten."""
+ADDRESS_RATES = 8192
+"""Most sampling rates that one address tells."""
+MEMORY = 48_000_000
+"""Octets of memory for templates and rates, by these shares; a template that many exporters announce counts once."""
+_FIELD_OCTETS, _RATE_OCTETS = 400, 200
+_NEWCOMERS = 100
+"""So many addresses that were heard once stay, even where many others were heard again."""
+_MISSED = 10_000
 
 
 class Export(NamedTuple):
@@ -71,97 +76,163 @@ class DataSet(NamedTuple):
     content: bytes
 
 
+class _Address:
+    """The sessions of one exporter's address, the least recently heard first, and the cost of what they know."""
+
+    __slots__ = ("exporter", "fields", "options", "rates", "sessions")
+
+    def __init__(self, exporter: bytes) -> None:
+        self.exporter = exporter
+        self.sessions: OrderedDict[tuple[str, int, int], Session] = OrderedDict()
+        self.options: dict[int, options.Options] = {}
+        """By domain: exporters change their port at every restart, and what their options said still holds."""
+        self.fields = 0
+        self.rates = 0
+
+    @property
+    def octets(self) -> int:
+        return self.fields * _FIELD_OCTETS + self.rates * _RATE_OCTETS
+
+
 class Session:
     """One exporter's domain."""
 
-    __slots__ = ("layouts", "lists", "options", "pending", "restored", "stream", "unknown")
+    __slots__ = ("address", "fields", "layouts", "lists", "options", "pending", "restored", "stream")
+
+    address: _Address
 
     def __init__(self, table: ElementTable) -> None:
         self.layouts: OrderedDict[int, Layout] = OrderedDict()
+        self.fields = 0
+        """Of all its templates."""
         self.restored: dict[int, int] = {}
         """Templates of an earlier run that were not announced since, and when they were last good, Unix seconds."""
         self.options = options.Options()
-        self.pending: dict[int, list[tuple[Export, bytes]]] = {}
+        self.pending: Place[Export] = Place()
         self.stream = Stream()
-        self.unknown: set[int] = set()
-        """Templates that were missed and complained of."""
         self.lists = ListDecoder(table, self.layouts.get)
 
-    def too_large(self) -> bool:
-        """Tell whether there are too many templates, or too many fields in all of them."""
-        fields = sum(len(layout.members) for layout in self.layouts.values())
-        return len(self.layouts) > TEMPLATES or fields > SESSION_FIELDS
+    def keep(self, layout: Layout) -> None:
+        """Take the layout of a template in the place of what was known under its number."""
+        self.forget(layout.number)
+        self.layouts[layout.number] = layout
+        self._count(len(layout.members))
 
-    def forget(self, number: int, kinds: range) -> list[Layout]:
-        """Withdraw a template, or with 2 or 3 for a number all of a kind (RFC 7011 section 8.1); return what went."""
-        gone = [*self.layouts] if number in kinds else [number]
-        for known in gone:
-            self.restored.pop(known, None)
-        return [self.layouts.pop(known) for known in gone if known in self.layouts]
+    def forget(self, number: int) -> Layout | None:
+        """Forget a template, and return it."""
+        self.restored.pop(number, None)
+        layout = self.layouts.pop(number, None)
+        if layout is not None:
+            self._count(-len(layout.members))
+        return layout
+
+    def _count(self, fields: int) -> None:
+        self.fields += fields
+        self.address.fields += fields
 
 
 class Exporters:
-    """All sessions, the least recently heard of too many forgotten."""
+    """All sessions, the least recently heard of too many forgotten.
+
+    An address pushes out its own sessions and templates first. Where there are too many addresses, those that were
+    heard once go first, so that a flood of forged ones does not reach who has been there before.
+    """
 
     def __init__(self, table: ElementTable | None = None) -> None:
         self._table = table
-        self._sessions: OrderedDict[tuple[Any, ...], Session] = OrderedDict()
+        self._addresses: OrderedDict[bytes, _Address] = OrderedDict()
+        """Those heard in more than one message."""
+        self._newcomers: OrderedDict[bytes, _Address] = OrderedDict()
+        self._count = 0
         self._layouts: WeakValueDictionary[tuple[Announced, bool], Layout] = WeakValueDictionary()
         """The layouts that sessions know: exporters of one make announce the same templates."""
         self._fields = 0
-        self._options: OrderedDict[tuple[bytes, int], options.Options] = OrderedDict()
-        self._pending_octets = 0
+        self._rates = 0
+        self._missed: dict[int, None] = {}
+        self._pending: Pending[Export] = Pending()
         self.forgotten = 0
 
-    def session(self, export: Export) -> Session:
-        """Return the session that a message belongs to."""
-        key = (export.source, export.exporter, export.port, export.domain)
-        session = self._sessions.get(key)
-        if session is None:
-            session = self._sessions[key] = self._new_session()
-            # Exporters change their port at every restart: what their options said is kept by address and domain.
-            session.options = self._options.setdefault(key[1::2], session.options)
-            if len(self._sessions) > SESSIONS:
-                self._drop_oldest()
-        else:
-            self._sessions.move_to_end(key)
+    def session(self, export: Export, *, trusted: bool = False) -> Session:
+        """Return the session that a message belongs to. trusted: its exporter is no newcomer, even if not heard yet."""
+        address = self._address(export.exporter, trusted=trusted)
+        key = export.source, export.port, export.domain
+        session = address.sessions.get(key)
+        if session is not None:
+            address.sessions.move_to_end(key)
+            return session
+        session = address.sessions[key] = self._new_session()
+        session.address = address
+        session.options = address.options.setdefault(export.domain, session.options)
+        self._count += 1
+        if len(address.sessions) > ADDRESS_SESSIONS:
+            self._drop_session(address)
+        if len(address.options) > ADDRESS_SESSIONS:
+            self._drop_options(address)
+        if self._count > SESSIONS:
+            many = len(self._newcomers) > _NEWCOMERS
+            self._drop(self._newcomers if many or not self._addresses else self._addresses)
         return session
 
     def learn(self, session: Session, announced: Announced, *, netflow9: bool) -> list[DataSet]:
         """Take a template; return the data sets that waited for it. An invalid one never gets here."""
-        key = (announced, netflow9)
-        layout = self._layouts.get(key)
-        if layout is None:
-            layout = self._layouts[key] = self._new_layout(announced, netflow9=netflow9)
-        known = session.layouts.get(announced.number) is layout
-        session.layouts[announced.number] = layout
-        session.layouts.move_to_end(announced.number)
-        session.restored.pop(announced.number, None)
-        while not known and len(session.layouts) > 1 and session.too_large():
-            session.layouts.popitem(last=False)
-            self.forgotten += 1
-        waiting = session.pending.pop(announced.number, [])
-        self._pending_octets -= sum(len(content) for _, content in waiting)
-        return [DataSet(export, layout, content) for export, content in waiting]
+        layout = session.layouts.get(announced.number)
+        if layout is not None and layout.announced == announced:
+            session.layouts.move_to_end(announced.number)
+            session.restored.pop(announced.number, None)
+        else:
+            layout = self._layout(announced, netflow9=netflow9)
+            session.keep(layout)
+            self._make_room(session)
+        waiting = self._pending.take(session.pending, announced.number)
+        return [DataSet(context, layout, content) for context, content in waiting]
+
+    def withdraw(self, session: Session, numbers: list[int]) -> list[Layout]:
+        """Forget templates, and the data that wait for ones of these numbers; return those that were known."""
+        for number in numbers:
+            self._pending.drop(session.pending, number)
+        gone = [session.forget(number) for number in numbers]
+        return [layout for layout in gone if layout is not None]
 
     def hold(self, session: Session, number: int, export: Export, content: bytes) -> bool:
-        """Keep a data set until its template comes, if there is room; tell whether it was kept."""
-        waiting = session.pending.setdefault(number, [])
-        if len(waiting) >= PENDING_SETS or self._pending_octets + len(content) > PENDING_OCTETS:
+        """Keep a data set until its template comes; return False if not all can be kept that is to be kept."""
+        dropped = self._pending.dropped
+        self._pending.hold(session.pending, number, export, content, export.received_ns)
+        return self._pending.dropped == dropped
+
+    def is_missed(self, export: Export, number: int) -> bool:
+        """Tell whether a template is missed for the first time, as far as is remembered."""
+        key = hash((*export[:4], number))
+        if key in self._missed:
             return False
-        waiting.append((export, content))
-        self._pending_octets += len(content)
+        if len(self._missed) >= _MISSED:
+            self._missed.clear()
+        self._missed[key] = None
         return True
 
-    def sessions(self) -> Iterator[tuple[tuple[Any, ...], Session]]:
-        """Yield the key (source, exporter, port, domain) and the state of every session."""
-        yield from self._sessions.items()
+    def learn_options(self, session: Session, values: options.Values, scopes: frozenset[int]) -> None:
+        """Take an option record: numbers by element, and which of the elements are scopes."""
+        before = len(session.options)
+        session.options.learn(values, scopes)
+        self._count_rates(session, len(session.options) - before)
 
-    def waiting(self) -> Iterator[tuple[tuple[Any, ...], int, int]]:
+    def complete_options(self, session: Session, rates: Iterable[options.Rate], boot_ms: int | None) -> None:
+        """Take what is known of a session from elsewhere, but for what it has told itself."""
+        before = len(session.options)
+        session.options.complete(rates, boot_ms)
+        self._count_rates(session, len(session.options) - before)
+
+    def sessions(self) -> Iterator[tuple[tuple[str, bytes, int, int], Session]]:
+        """Yield the key (source, exporter, port, domain) and the state of every session."""
+        for addresses in (self._newcomers, self._addresses):
+            for address in addresses.values():
+                for (source, port, domain), session in address.sessions.items():
+                    yield (source, address.exporter, port, domain), session
+
+    def waiting(self) -> Iterator[tuple[tuple[str, bytes, int, int], int, int]]:
         """Yield session key, template and number of data sets for all that still wait for a template."""
-        for key, session in self._sessions.items():
-            for number, held in session.pending.items():
-                yield key, number, len(held)
+        for key, session in self.sessions():
+            for number, held in session.pending.counts():
+                yield key, number, held
 
     def elements(self) -> ElementTable:
         """Return the information elements."""
@@ -169,14 +240,24 @@ class Exporters:
             self._table = ElementTable.standard()
         return self._table
 
-    def _new_layout(self, announced: Announced, *, netflow9: bool) -> Layout:
-        """Make a layout, and room for it where too many fields are known: the oldest sessions are forgotten."""
-        layout = Layout(announced, self.elements(), netflow9=netflow9)
-        layout.simple = simple_template(layout)
-        self._fields += len(announced.fields)
-        finalize(layout, self._forget_fields, len(announced.fields))
-        while self._fields > FIELDS and len(self._sessions) > 1:
-            self._drop_oldest()
+    def _address(self, exporter: bytes, *, trusted: bool) -> _Address:
+        address = self._addresses.get(exporter)
+        if address is not None:
+            self._addresses.move_to_end(exporter)
+            return address
+        address = self._newcomers.pop(exporter, None)
+        known = self._newcomers if address is None and not trusted else self._addresses
+        address = known[exporter] = address or _Address(exporter)
+        return address
+
+    def _layout(self, announced: Announced, *, netflow9: bool) -> Layout:
+        key = (announced, netflow9)
+        layout = self._layouts.get(key)
+        if layout is None:
+            layout = self._layouts[key] = Layout(announced, self.elements(), netflow9=netflow9)
+            layout.simple = simple_template(layout)
+            self._fields += len(announced.fields)
+            finalize(layout, self._forget_fields, len(announced.fields))
         return layout
 
     def _forget_fields(self, number: int) -> None:
@@ -185,90 +266,66 @@ class Exporters:
     def _new_session(self) -> Session:
         return Session(self.elements())
 
-    def _drop_oldest(self) -> None:
-        _, session = self._sessions.popitem(last=False)
-        self._pending_octets -= sum(len(content) for held in session.pending.values() for _, content in held)
-        while len(self._options) > SESSIONS:
-            self._options.popitem(last=False)
+    def _count_rates(self, session: Session, more: int) -> None:
+        address = session.address
+        address.rates += more
+        self._rates += more
+        while address.rates > ADDRESS_RATES and len(address.options) > 1:
+            self._drop_options(address)
+        if more:
+            self._make_room(session)
+
+    @property
+    def _octets(self) -> int:
+        return self._fields * _FIELD_OCTETS + self._rates * _RATE_OCTETS
+
+    def _make_room(self, session: Session) -> None:
+        """Forget templates and rates where there are too many after a session has learned one."""
+        address = session.address
+        while len(address.sessions) > 1 and address.fields > ADDRESS_FIELDS:
+            self._drop_session(address)
+        while len(session.layouts) > TEMPLATES or (address.fields > ADDRESS_FIELDS and len(session.layouts) > 1):
+            self._trim(session)
+        while self._octets > MEMORY and next(iter(self._newcomers.values()), address) is not address:
+            self._drop(self._newcomers)
+        if self._octets > MEMORY:
+            self._drop_heaviest(session)
+
+    def _drop_heaviest(self, session: Session) -> None:
+        """Forget the addresses that take most, with some to spare for what comes next; or a part of this session."""
+        for address in sorted(self._addresses.values(), key=lambda each: -each.octets):
+            if self._octets <= MEMORY * 15 // 16:
+                return
+            if address is session.address:
+                self._trim(session)
+                return
+            self._addresses.move_to_end(address.exporter, last=False)
+            self._drop(self._addresses)
+
+    def _trim(self, session: Session) -> None:
+        """Forget a part of the templates of a session, those first that were announced least recently."""
+        kept = max(len(session.layouts) * 7 // 8, 1)
+        while len(session.layouts) > kept:
+            session.forget(next(iter(session.layouts)))
+            self.forgotten += 1
+
+    def _drop(self, addresses: OrderedDict[bytes, _Address]) -> None:
+        _, address = addresses.popitem(last=False)
+        while address.sessions:
+            self._drop_session(address)
+        self._rates -= address.rates
+
+    def _drop_session(self, address: _Address) -> None:
+        """Forget the session of an address that was heard least recently."""
+        _, session = address.sessions.popitem(last=False)
+        self._pending.drop_all(session.pending)
+        address.fields -= session.fields
+        self._count -= 1
         self.forgotten += 1
 
-
-def flow_row(
-    session: Session, export: Export, layout: Layout, octets: list[bytes], configured_rate: float | None
-) -> Row:
-    """Return the row of one flow record."""
-    record = Record(layout, octets, session.lists)
-    fields = record.fields
-    rate = configured_rate or options.rate(record.numbers) or session.options.rate(record.numbers, layout.number)
-    if rate is not None and rate != 1:
-        fields["sampling_rate"] = rate
-    fields |= span(record.times, export.export_ms, export.uptime_ms, session.options.boot_ms)
-    if record.reverse_times:
-        reverse = span(record.reverse_times, export.export_ms, export.uptime_ms, session.options.boot_ms)
-        fields |= {f"r_{name}": value for name, value in reverse.items()}
-    return Row("flow", export, record.members())
-
-
-def flow_batch(session: Session, data: DataSet, configured_rate: float | None) -> Batch | None:
-    """Return the flows of a data set as a batch, or None if its records have to be looked at one by one."""
-    export, layout, content = data
-    if layout.simple is None or layout.length is None:
-        return None
-    if layout.simple.needs_uptime and export.uptime_ms is None:
-        return None
-    rate = configured_rate or 1
-    if len(session.options):
-        if session.options.by_interface:
-            return None
-        rate = configured_rate or session.options.rate({}, layout.number) or 1
-    records = content[: len(content) // layout.length * layout.length]
-    flows = FlowBatch(
-        export.source,
-        layout.simple,
-        records,
-        export.domain,
-        export.export_ms,
-        export.uptime_ms,
-        rate,
-        export.envelope,
-        len(content) // layout.length,
-    )
-    return Batch("flow", export, flows)
-
-
-def option_row(session: Session, export: Export, layout: Layout, octets: list[bytes]) -> Row:
-    """Take an option record into account, and return its row: `scope` and `option`, by name of element."""
-    scope: dict[str, Any] = {}
-    told: dict[str, Any] = {}
-    values: dict[int, int | float] = {}
-    scopes = set()
-    for index, (member, raw) in enumerate(zip(layout.members, octets, strict=True)):
-        shown = layout.shown(index, raw, session.lists)
-        part = scope if index < layout.scopes else told
-        part[member.key if member.key not in part else f"{member.key}#{index}"] = shown
-        if index < layout.scopes:
-            scopes.add(member.number)
-        if member.number and type(shown) in (int, float):
-            values[member.number] = shown
-    session.options.learn(values, frozenset(scopes))
-    return Row("option", export, {"template": layout.number, "scope": scope, "option": told})
-
-
-def template_row(export: Export, layout: Layout, event: str) -> Row:
-    """Return the row of a template that was learned or withdrawn; lengths that records tell themselves are absent."""
-    fields: list[dict[str, Any]] = [{"name": member.key} for member in layout.members]
-    for field, specifier in zip(fields, layout.announced.fields, strict=True):
-        if specifier.length != VARIABLE:
-            field["length"] = specifier.length
-    told: dict[str, Any] = {"template": layout.number, "event": event}
-    if layout.options:
-        told["scope"] = fields[: layout.scopes]
-    return Row("template", export, {**told, "fields": fields[layout.scopes :]})
-
-
-def checked_records(layout: Layout, content: bytes, problems: list[str]) -> Iterator[list[bytes]]:
-    """Yield the records of a set; what is wrong with the rest becomes a problem."""
-    try:
-        yield from layout.records(content)
-    except DecodeError as error:
-        problems.append(str(error))
+    def _drop_options(self, address: _Address) -> None:
+        """Forget what the domain of an address told that has told least recently."""
+        told = address.options.pop(next(iter(address.options)))
+        address.rates -= len(told)
+        self._rates -= len(told)
+        told.clear()

@@ -93,6 +93,11 @@ class Layout:
         """Return the octets of one field as a value of JSON."""
         return _shown(self.members[index], octets, lists)[0]
 
+    def number_of(self, index: int, octets: bytes) -> int | float | None:
+        """Return the number that one field holds, or None if it holds something else."""
+        value = _value(self.members[index], octets)
+        return value if type(value) in (int, float) else None
+
 
 def _order(members: tuple[Member, ...]) -> tuple[tuple[int, ...], frozenset[tuple[str, ...]]]:
     """Return indices so that of members for one field the one of IANA and of the lowest number is first.

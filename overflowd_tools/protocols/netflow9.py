@@ -6,24 +6,22 @@ from typing import NamedTuple
 
 from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols import announced
-from overflowd_tools.protocols.exporters import (
-    Batch,
-    DataSet,
-    Export,
-    Exporters,
-    Row,
-    Session,
+from overflowd_tools.protocols.exporters import Batch, DataSet, Export, Exporters, Row, Session
+from overflowd_tools.protocols.layouts import Layout
+from overflowd_tools.protocols.rows import (
     checked_records,
     flow_batch,
     flow_row,
     option_row,
+    option_values,
     template_row,
 )
-from overflowd_tools.protocols.layouts import Layout
 
 _HEADER9 = struct.Struct("!HHIIII")
 _HEADER10 = struct.Struct("!HHIII")
-_ALL_TEMPLATES = range(2, 4)
+_TEMPLATES, _OPTIONS_TEMPLATES = 2, 3
+MAX_RECORDS = 65_536
+"""Records that one message may bring, with those that waited for its templates."""
 
 
 class Message(NamedTuple):
@@ -65,6 +63,7 @@ class _Walk:
         """Templates that were learned or withdrawn."""
         self.records: int | None = 0
         self._data: list[DataSet] = []
+        self._room = MAX_RECORDS
         self.exporters = exporters
         self.export = export
         self._netflow9 = netflow9
@@ -113,17 +112,32 @@ class _Walk:
     def _learn(self, templates: Iterator[announced.Announced]) -> None:
         try:
             for template in templates:
-                if not template.fields:
-                    gone = self.session.forget(template.number, _ALL_TEMPLATES)
-                    self.templates += ((layout, "withdrawn") for layout in gone)
-                    continue
-                known = self.session.layouts.get(template.number)
-                for data in self.exporters.learn(self.session, template, netflow9=self._netflow9):
-                    self._read(data)
-                if known is None or known.announced != template:
-                    self.templates.append((self.session.layouts[template.number], "learned"))
-        except DecodeError as error:
+                if template.fields:
+                    self._learn_one(template)
+                else:
+                    self._withdraw(self._withdrawn(template.number))
+        except announced.InvalidTemplateError as error:
             self.problems.append(str(error))
+            self._withdraw([error.number])
+
+    def _learn_one(self, template: announced.Announced) -> None:
+        known = self.session.layouts.get(template.number)
+        waited = self.exporters.learn(self.session, template, netflow9=self._netflow9)
+        if known is None or known.announced != template:
+            self.templates.append((self.session.layouts[template.number], "learned"))
+        for data in waited:
+            self._read(data)
+
+    def _withdrawn(self, number: int) -> list[int]:
+        """Return the templates that a withdrawal is of: one, or all of a kind (RFC 7011 section 8.1)."""
+        if self._netflow9 or number not in (_TEMPLATES, _OPTIONS_TEMPLATES):
+            return [number]
+        of_options = number == _OPTIONS_TEMPLATES
+        return [known for known, layout in self.session.layouts.items() if layout.options == of_options]
+
+    def _withdraw(self, numbers: list[int]) -> None:
+        gone = self.exporters.withdraw(self.session, numbers)
+        self.templates += ((layout, "withdrawn") for layout in gone)
 
     def _take(self, number: int, content: bytes) -> None:
         layout = self.session.layouts.get(number)
@@ -133,25 +147,29 @@ class _Walk:
                 self.records += count
             return
         self.records = None
-        self.exporters.hold(self.session, number, self.export, content)
-        if number not in self.session.unknown and len(self.session.unknown) < announced.MAX_FIELDS:
-            self.session.unknown.add(number)
+        if not self.exporters.hold(self.session, number, self.export, content):
+            self.problems.append("no room, or no more time, to keep data sets until their templates come")
+        if self.exporters.is_missed(self.export, number):
             self.unknown.append(number)
 
     def _read(self, data: DataSet) -> int:
         """Read a data set: options at once, flows when the whole message is known. Return its number of records."""
         layout = data.layout
-        if layout.scopes:
-            rows = [
-                option_row(self.session, data.export, layout, octets)
-                for octets in checked_records(layout, data.content, self.problems)
-            ]
-            self.options += rows
-            return len(rows)
-        self._data.append(data)
         if layout.length is not None:
-            return len(data.content) // layout.length
-        return sum(1 for _ in checked_records(layout, data.content, []))
+            count = len(data.content) // layout.length
+        else:
+            count = sum(1 for _ in checked_records(layout, data.content, []))
+        self._room -= count
+        if self._room < 0:
+            self.problems.append(f"more than {MAX_RECORDS} records at once")
+            return count
+        if not layout.options:
+            self._data.append(data)
+            return count
+        for octets in checked_records(layout, data.content, self.problems):
+            self.exporters.learn_options(self.session, *option_values(layout, octets))
+            self.options.append(option_row(self.session, data.export, layout, octets))
+        return count
 
 
 def decode_netflow9(

@@ -10,6 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 Values = Mapping[int, int | float]
 """Elements of the IANA registry (and NetFlow 9's, which have the same numbers) with the numbers they hold."""
 
+Rate = tuple[str, int | float, float]
+"""What a sampling rate is about ("sampler", "interface", "template", "domain"), the number of that, and the rate."""
+
 SAMPLING_ELEMENTS = frozenset({34, 50, *range(305, 312)})
 _SAMPLERS = (302, 48)
 _INTERFACES = (10, 14)
@@ -88,18 +91,25 @@ class Options:
         # Many exporters announce one sampler and name it in no record.
         return next(iter(self._samplers)) if len(self._samplers) == 1 else None
 
-    def rates(self) -> Iterator[tuple[str, int | float, float]]:
+    def rates(self) -> Iterator[Rate]:
         """Yield all that is known, in the order in which it came: what a rate is about, its number, and the rate."""
         for (about, number), told in self._by_scope.items():
             yield about, number, told
 
-    def complete(self, rates: Iterable[tuple[str, int | float, float]], boot_ms: int | None) -> None:
+    def complete(self, rates: Iterable[Rate], boot_ms: int | None) -> None:
         """Take what is known from elsewhere, but for what has been told here."""
         if self.boot_ms is None:
             self.boot_ms = boot_ms
         for about, number, told in rates:
             if (about, number) not in self._by_scope:
                 self._keep((about, number), told)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self.boot_ms = None
+        self._by_scope.clear()
+        self._samplers.clear()
+        self._interfaces = 0
 
     @property
     def by_interface(self) -> bool:

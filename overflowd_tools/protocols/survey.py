@@ -25,7 +25,7 @@ class Survey(Exporters):
         """Teach other exporters what was found, but for what they know already."""
         for key, session in self.sessions():
             told = exporters.session(named(*key))
-            told.options.complete(session.options.rates(), session.options.boot_ms)
+            exporters.complete_options(told, session.options.rates(), session.options.boot_ms)
             assert isinstance(session, _SurveyedSession)
             for number, layout in session.first.items():
                 if number not in told.layouts:

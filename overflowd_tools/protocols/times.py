@@ -18,7 +18,8 @@ Times = dict[int, int]
 
 START, END = (152, 156, 154, 150, 158, 22), (153, 157, 155, 151, 159, 21)
 _OBSERVED = (323, 325, 324, 322)
-ELEMENTS = frozenset({*START, *END, *_OBSERVED, 160, 161, 162, 258})
+ENDS = frozenset({*START, *END, *_OBSERVED})
+ELEMENTS = frozenset({*ENDS, 160, 161, 162, 258})
 _SECONDS = frozenset({150, 151, 322})
 _NTP = frozenset({154, 155, 156, 157, 324, 325})
 _NTP_MICROSECONDS = frozenset({154, 155, 324})

@@ -1,0 +1,104 @@
+"""Records of NetFlow 9 and IPFIX as lines to be: flows, options and templates."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from overflowd_tools.errors import DecodeError
+from overflowd_tools.protocols import options
+from overflowd_tools.protocols.announced import SCOPE_ENTERPRISE, VARIABLE
+from overflowd_tools.protocols.exporters import Batch, DataSet, Export, Row, Session
+from overflowd_tools.protocols.layouts import Layout, Record
+from overflowd_tools.protocols.templates import FlowBatch
+from overflowd_tools.protocols.times import ENDS, span
+
+_SCOPE_ELEMENTS = {(SCOPE_ENTERPRISE, 2): 10, (SCOPE_ENTERPRISE, 5): 145}
+"""Scopes of NetFlow 9 that are elements of IANA's: interface and template."""
+
+
+def flow_row(
+    session: Session, export: Export, layout: Layout, octets: list[bytes], configured_rate: float | None
+) -> Row:
+    """Return the row of one flow record."""
+    record = Record(layout, octets, session.lists)
+    fields = record.fields
+    rate = configured_rate or options.rate(record.numbers) or session.options.rate(record.numbers, layout.number)
+    if rate is not None and rate != 1:
+        fields["sampling_rate"] = rate
+    fields |= span(record.times, export.export_ms, export.uptime_ms, session.options.boot_ms)
+    if record.reverse_times.keys() & ENDS:
+        boot_ms = record.times.get(160, session.options.boot_ms)
+        reverse = span(record.reverse_times, export.export_ms, export.uptime_ms, boot_ms)
+        fields |= {f"r_{name}": value for name, value in reverse.items()}
+    return Row("flow", export, record.members())
+
+
+def flow_batch(session: Session, data: DataSet, configured_rate: float | None) -> Batch | None:
+    """Return the flows of a data set as a batch, or None if its records have to be looked at one by one."""
+    export, layout, content = data
+    if layout.simple is None or layout.length is None:
+        return None
+    if layout.simple.needs_uptime and export.uptime_ms is None:
+        return None
+    rate = configured_rate or 1
+    if len(session.options):
+        if session.options.by_interface:
+            return None
+        rate = configured_rate or session.options.rate({}, layout.number) or 1
+    records = content[: len(content) // layout.length * layout.length]
+    flows = FlowBatch(
+        export.source,
+        layout.simple,
+        records,
+        export.domain,
+        export.export_ms,
+        export.uptime_ms,
+        rate,
+        export.envelope,
+        len(content) // layout.length,
+    )
+    return Batch("flow", export, flows)
+
+
+def option_row(session: Session, export: Export, layout: Layout, octets: list[bytes]) -> Row:
+    """Return the row of an option record: `scope` and `option`, by name of element."""
+    scope: dict[str, Any] = {}
+    told: dict[str, Any] = {}
+    for index, (member, raw) in enumerate(zip(layout.members, octets, strict=True)):
+        shown = layout.shown(index, raw, session.lists)
+        part = scope if index < layout.scopes else told
+        part[member.key if member.key not in part else f"{member.key}#{index}"] = shown
+    return Row("option", export, {"template": layout.number, "scope": scope, "option": told})
+
+
+def option_values(layout: Layout, octets: list[bytes]) -> tuple[dict[int, int | float], frozenset[int]]:
+    """Return the numbers in an option record by IANA's element, and which elements are scopes."""
+    values: dict[int, int | float] = {}
+    scopes = set()
+    for index, (member, raw) in enumerate(zip(layout.members, octets, strict=True)):
+        number = _SCOPE_ELEMENTS.get(member.specifier[:2], member.number)
+        shown = layout.number_of(index, raw) if number else None
+        if shown is not None:
+            values[number] = shown
+            if index < layout.scopes:
+                scopes.add(number)
+    return values, frozenset(scopes)
+
+
+def template_row(export: Export, layout: Layout, event: str) -> Row:
+    """Return the row of a template that was learned or withdrawn; lengths that records tell themselves are absent."""
+    fields: list[dict[str, Any]] = [{"name": member.key} for member in layout.members]
+    for field, specifier in zip(fields, layout.announced.fields, strict=True):
+        if specifier.length != VARIABLE:
+            field["length"] = specifier.length
+    told: dict[str, Any] = {"template": layout.number, "event": event}
+    if layout.options:
+        told["scope"] = fields[: layout.scopes]
+    return Row("template", export, {**told, "fields": fields[layout.scopes :]})
+
+
+def checked_records(layout: Layout, content: bytes, problems: list[str]) -> Iterator[list[bytes]]:
+    """Yield the records of a set; what is wrong with the rest becomes a problem."""
+    try:
+        yield from layout.records(content)
+    except DecodeError as error:
+        problems.append(str(error))
