@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from overflowd_tools import command
 from overflowd_tools.capture.fragments import Fragments
 from overflowd_tools.capture.link import dissect
-from overflowd_tools.capture.packet import ExportMessage, IPPacket, Item, Packet
+from overflowd_tools.capture.packet import ExportMessage, IPPacket, Item, Packet, cut_by_snapshot
 from overflowd_tools.capture.reader import CaptureReader
 from overflowd_tools.capture.streams import Streams
 from overflowd_tools.errors import DecodeError, UsageError
@@ -216,6 +216,8 @@ class _Decoder:
                     raise packet
                 if packet is not None:
                     self._take_packet(name, item, packet)
+                elif item.note:
+                    self._complain_of_cut(name, item)
             except DecodeError as error:
                 what = "message" if isinstance(item, ExportMessage) else "packet"
                 self._context.reject(name, f"{what} {item.number}", str(error))
@@ -232,6 +234,8 @@ class _Decoder:
             if self._packets_too and "flow" in self._only:
                 self._context.output.write(flow_line(_packet_flow(captured, packet)))
                 self._counts["flows"] += 1
+            if captured.note:
+                self._complain_of_cut(name, captured)
             return
         self._counts["datagrams"] += 1
         if isinstance(decoded, FlowBatch):
@@ -240,6 +244,11 @@ class _Decoder:
             self._write_messages(name, f"packet {captured.number}", decoded)
         else:
             self._write_decoded(name, captured, packet, decoded)
+
+    def _complain_of_cut(self, name: str, captured: Packet) -> None:
+        """Say that the file ends inside a packet that is no export; a snapshot length may cut such ones."""
+        if captured.note != cut_by_snapshot(len(captured.data), captured.original_length):
+            self._context.reject(name, f"packet {captured.number}", captured.note)
 
     def _streamed(self, packet: IPPacket, timestamp_ns: int) -> "list[Message] | None":
         """Return the IPFIX messages that a segment completes, or None if there are none."""
