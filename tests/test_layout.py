@@ -19,6 +19,7 @@ LONGEST_TEST = 520
 LONG_FOR_A_REASON = {
     "man/overflowd-record.5": "a reference of every field, to be read in parts",
     "man/overflowd-report.5": "a reference of every field, to be read in parts",
+    "tests/commands/test_decode.py": "every protocol, container and way of being cut, against independent oracles",
     "tests/commands/test_send.py": "each reason for a refusal needs a report, and each limit a clock",
     "tests/test_command.py": "what commands share, each part alone",
     "tests/test_stream.py": "one owner of pipes and files, against all their moods",

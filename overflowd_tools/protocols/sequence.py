@@ -12,7 +12,10 @@ _REORDERED = 1000
 class Stream:
     """One stream of sequence numbers: what came next, what did not."""
 
-    __slots__ = ("_expected", "_per_record", "_previous", "lost", "messages", "reordered", "restarted", "unknown")
+    __slots__ = (
+        *("_counts_datagrams", "_expected", "_previous", "_slack"),
+        *("lost", "messages", "reordered", "restarted", "unknown"),
+    )
 
     def __init__(self) -> None:
         self.messages = 0
@@ -22,7 +25,9 @@ class Stream:
         self.unknown = 0
         self._expected: int | None = None
         self._previous: tuple[int, int] | None = None
-        self._per_record: bool | None = None
+        self._slack = 0
+        """How much lower than expected the next number may be."""
+        self._counts_datagrams: bool | None = None
 
     def records(self, number: int, count: int | None) -> int:
         """Take the number of a message of count records, each of which counts; return how many are lost before it.
@@ -31,7 +36,7 @@ class Stream:
         it comes.
         """
         self.messages += 1
-        lost = self._gap(number)
+        lost = self._gap(number, count or 0)
         if count is None:
             self.unknown += 1
             self._expected = None
@@ -40,26 +45,40 @@ class Stream:
         return max(lost, 0)
 
     def datagrams(self, number: int, count: int) -> int:
-        """Take the number of a NetFlow 9 datagram of count records; return how many datagrams (records) are lost.
+        """Take the number of a NetFlow 9 datagram of count records; return how many datagrams (flows) are lost.
 
-        Whether this exporter counts datagrams or records shows at its second one.
+        Whether an exporter counts datagrams or flows shows in its numbers. A flow may have been sent as two records,
+        one for each direction, and templates are records too: so flows are at most, and at least half, the records.
         """
-        if self._previous is not None and self._per_record is None:
-            step = number - self._previous[0] & 0xFFFFFFFF
-            self._per_record = step == self._previous[1] and step != 1
-        self._previous = number, count
-        return self.records(number, count if self._per_record else 1)
+        if self._previous is not None and not self._counts_datagrams:
+            before, records = self._previous
+            step = number - before & 0xFFFFFFFF
+            if 0 < step < records / 2:
+                self._counts_datagrams = True
+                self._expected = before + 1 & 0xFFFFFFFF
+            elif 1 < step <= records:
+                self._counts_datagrams = False
+        late = self.reordered
+        lost = self.records(number, 1 if self._counts_datagrams else max(count, 1))
+        if self.reordered == late:
+            self._previous = number, count
+            self._slack = 0 if self._counts_datagrams else max(count - 1, 0)
+        return lost
 
-    def _gap(self, number: int) -> int:
+    def _gap(self, number: int, count: int) -> int:
+        """Return how many are lost, or -1 for a message of count that comes late."""
         if self._expected is None:
             return 0
         gap = number - self._expected & 0xFFFFFFFF
         if gap < _WINDOW:
             self.lost += gap
             return gap
-        if 0x100000000 - gap <= _REORDERED:
+        behind = 0x100000000 - gap
+        if behind <= self._slack:
+            return 0
+        if behind <= _REORDERED:
             self.reordered += 1
-            self.lost = max(self.lost - 1, 0)
+            self.lost = max(self.lost - count, 0)
             return -1
         self.restarted += 1
         return 0
