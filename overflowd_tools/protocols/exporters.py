@@ -28,7 +28,7 @@ ADDRESS_FIELDS = 20_000
 """Most fields of the templates of one address: it forgets its own before it makes others be forgotten."""
 ADDRESS_RATES = 8192
 """Most sampling rates that one address tells."""
-MEMORY = 48_000_000
+MEMORY = 36_000_000
 """Octets of memory for templates and rates, by these shares; a template that many exporters announce counts once."""
 _FIELD_OCTETS, _RATE_OCTETS = 400, 200
 _NEWCOMERS = 100

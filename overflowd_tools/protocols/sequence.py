@@ -4,16 +4,27 @@ NetFlow 5 and 7 count flows, NetFlow 9 datagrams (RFC 3954 section 5.1; some exp
 data records with those of options (RFC 7011 section 3.1). A stream is the traffic of one exporter's domain.
 """
 
+from typing import NamedTuple
+
 _WINDOW = 1 << 31
-_REORDERED = 1000
+_NEAR = 1000
 """A number so little behind the expected one is a late datagram; further behind, the exporter began anew."""
+_COUNTERS = 8
+
+
+class _Counter(NamedTuple):
+    """Where a counter was left, and what the jump away from it was taken for."""
+
+    expected: int
+    lost: int
+    restarted: int
 
 
 class Stream:
     """One stream of sequence numbers: what came next, what did not."""
 
     __slots__ = (
-        *("_counts_datagrams", "_expected", "_previous", "_slack"),
+        *("_counts_datagrams", "_expected", "_parked", "_previous", "_slack"),
         *("lost", "messages", "reordered", "restarted", "unknown"),
     )
 
@@ -27,7 +38,8 @@ class Stream:
         self._previous: tuple[int, int] | None = None
         self._slack = 0
         """How much lower than expected the next number may be."""
-        self._counts_datagrams: bool | None = None
+        self._counts_datagrams = False
+        self._parked: tuple[_Counter, ...] = ()
 
     def records(self, number: int, count: int | None) -> int:
         """Take the number of a message of count records, each of which counts; return how many are lost before it.
@@ -56,8 +68,6 @@ class Stream:
             if 0 < step < records / 2:
                 self._counts_datagrams = True
                 self._expected = before + 1 & 0xFFFFFFFF
-            elif 1 < step <= records:
-                self._counts_datagrams = False
         late = self.reordered
         lost = self.records(number, 1 if self._counts_datagrams else max(count, 1))
         if self.reordered == late:
@@ -70,15 +80,35 @@ class Stream:
         if self._expected is None:
             return 0
         gap = number - self._expected & 0xFFFFFFFF
-        if gap < _WINDOW:
+        if gap <= _NEAR:
             self.lost += gap
             return gap
         behind = 0x100000000 - gap
         if behind <= self._slack:
             return 0
-        if behind <= _REORDERED:
+        if behind <= _NEAR:
             self.reordered += 1
             self.lost = max(self.lost - count, 0)
             return -1
-        self.restarted += 1
-        return 0
+        return self._jump(self._expected, number, gap)
+
+    def _jump(self, expected: int, number: int, gap: int) -> int:
+        """Take a number far from the expected one; return how many are lost.
+
+        The cards of one router may each have a counter under the same source identifier: where one goes on that was
+        left before, the jump that led away from it was no loss.
+        """
+        for counter in self._parked:
+            near = number - counter.expected & 0xFFFFFFFF
+            if near <= _NEAR:
+                others = tuple(other for other in self._parked if other is not counter)
+                self._parked = (_Counter(expected, 0, 0), *others)
+                self.lost = max(self.lost - counter.lost, 0) + near
+                self.restarted -= counter.restarted
+                return near
+        lost = gap if gap < _WINDOW else 0
+        restarted = int(gap >= _WINDOW)
+        self._parked = (_Counter(expected, lost, restarted), *self._parked[: _COUNTERS - 1])
+        self.lost += lost
+        self.restarted += restarted
+        return lost
