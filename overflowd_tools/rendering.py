@@ -167,17 +167,17 @@ class _Fragments(dict[bytes, bytes]):
         """leading: the part begins with a comma."""
         super().__init__()
         self._unpack = Struct("!" + "".join(map(_code, fields))).unpack
-        self._fields = fields
-        self._leading = leading
+        self._form = b"".join([member(field.name, b"%s" if _code(field).endswith("s") else b"%d") for field in fields])
+        self._form = self._form if leading else self._form[1:]
+        self._octets = [(place, field) for place, field in enumerate(fields) if _code(field).endswith("s")]
 
     def __missing__(self, octets: bytes) -> bytes:
         if len(self) >= FRAGMENTS_KEPT:
             self.clear()
-        text = b"".join(
-            b"%s%s" % (member(field.name, b""), _value_text(field, value))
-            for field, value in zip(self._fields, self._unpack(octets), strict=True)
-        )
-        self[octets] = text = text if self._leading else text[1:]
+        values = list(self._unpack(octets))
+        for place, field in self._octets:
+            values[place] = _octets_text(field, values[place])
+        text = self[octets] = self._form % tuple(values)
         return text
 
 
@@ -188,10 +188,8 @@ def _code(field: Field) -> str:
     return f"{field.length}s"
 
 
-def _value_text(field: Field, value: int | bytes) -> bytes:
-    """Return a value as it was unpacked as JSON."""
-    if isinstance(value, int):
-        return b"%d" % value
+def _octets_text(field: Field, value: bytes) -> bytes:
+    """Return a value that was unpacked as octets as JSON."""
     match field.kind:
         case Kind.UNSIGNED:
             return b"%d" % int.from_bytes(value)
