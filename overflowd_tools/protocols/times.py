@@ -27,8 +27,8 @@ _NTP_MICROSECONDS = frozenset({154, 155, 324})
 
 def readable(element: int, octets: bytes) -> bool:
     """Tell whether octets can be the time of an element; exporters send integers of any size."""
-    if element in _SECONDS and len(octets) == 8:
-        return int.from_bytes(octets) < 1 << 54
+    if element in _SECONDS and int.from_bytes(octets[:8]) >= 1 << 54:
+        return False
     return len(octets) == 8 if element in _NTP else 1 <= len(octets) <= 8
 
 
