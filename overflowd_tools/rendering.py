@@ -137,9 +137,9 @@ def render(head, records, export_ms, uptime_ms):
     if uptime_ms < 0x80000000 and records{near}:
         base = export_ms - uptime_ms
         return [{self._line("base + ")}]
-    base = export_ms - 0x80000000
-    shift = 0x80000000 - uptime_ms
-    return [{self._line("base + (shift + ", " & 0xFFFFFFFF)")}]
+    base = export_ms + 0x80000000
+    shift = uptime_ms + 0x80000000
+    return [{self._line("base - (shift - ", " & 0xFFFFFFFF)")}]
 """
         names = {**self._names, "FORM": start + form + b"}\n", "unpack": Struct(self._codes).iter_unpack}
         exec(source, names)  # noqa: S102 - made of our own field tables alone

@@ -602,8 +602,8 @@ def check_against_tshark(flows: list[dict], theirs: list[dict]) -> None:
         assert flow["export_ms"] == seconds * 1000 + nanoseconds // 10**6
         uptime = round(float(header["sysuptime"]) * 1000)
         assert flow["uptime_ms"] == uptime
-        assert flow["start_ms"] == flow["export_ms"] + netflow.signed32(flow["stime"] - uptime)
-        assert flow["end_ms"] == flow["export_ms"] + netflow.signed32(flow["etime"] - uptime)
+        assert flow["start_ms"] == flow["export_ms"] - netflow.signed32(uptime - flow["stime"])
+        assert flow["end_ms"] == flow["export_ms"] - netflow.signed32(uptime - flow["etime"])
         for name, key in (("sequence", "seq"), ("engine_type", "engine_type"), ("engine_id", "engine_id")):
             assert flow.get(key) == (int(header[name]) if name in header else None)
         assert flow.get("sampling_rate", 1) == (int(header.get("samplerate", 0)) or 1)

@@ -114,8 +114,8 @@ def expected_flows(kind: str, whole: bytes, exporter: str) -> list[dict]:
                 flow[name] = str(ipaddress.IPv4Address(octets))
             elif name:
                 flow[name] = int.from_bytes(octets, "big")
-        flow["start_ms"] = export_ms + signed32(flow["stime"] - uptime)
-        flow["end_ms"] = export_ms + signed32(flow["etime"] - uptime)
+        flow["start_ms"] = export_ms - signed32(uptime - flow["stime"])
+        flow["end_ms"] = export_ms - signed32(uptime - flow["etime"])
         flows.append(flow)
     return flows
 
