@@ -12,6 +12,7 @@ from overflowd_tools.protocols.templates import FlowBatch, Template
 from overflowd_tools.rendering import FRAGMENTS_KEPT, Renderer, ShapeWriter, address_text, compile_template, member
 
 if TYPE_CHECKING:
+    from overflowd_tools.capture.packet import IPPacket
     from overflowd_tools.protocols.accounting import StreamKey
     from overflowd_tools.protocols.exporters import Batch, Row
     from overflowd_tools.protocols.lines import Decoded, Line
@@ -42,6 +43,29 @@ def stats_line(key: "StreamKey", stream: "Stream") -> bytes:
     """Return the line that tells how much of a stream of exports arrived."""
     exporter = {"exporter": address_text(key.exporter).decode()} if key.exporter else {}
     return flow_line({"type": "stats", "source": key.source, **exporter, **statistics(key, stream)})
+
+
+def packet_line(packet: "IPPacket", captured_ns: int) -> bytes:
+    """Return a packet as a flow of its own; start and end are the moment of its capture (Unix time, 0: unknown)."""
+    seen_ms = captured_ns // 1_000_000
+    times = {"start_ms": seen_ms, "end_ms": seen_ms, "time_src": "recv"} if seen_ms else {}
+    ports = {"sport": packet.source_port, "dport": packet.destination_port, "flags": packet.tcp_flags}
+    icmp = dict(zip(("icmp_type", "icmp_code"), packet.icmp or (), strict=False))
+    return flow_line(
+        {
+            "type": "flow",
+            "pcount": 1,
+            "source": "packet",
+            "saddr": address_text(packet.source).decode(),
+            "daddr": address_text(packet.destination).decode(),
+            "bcount": packet.length,
+            **{name: value for name, value in ports.items() if value is not None},
+            "protocol": packet.protocol,
+            "tos": packet.tos,
+            **icmp,
+            **times,
+        }
+    )
 
 
 def note_loss(lines: list[bytes], lost: int) -> None:

@@ -17,7 +17,8 @@ MAY_IMPORT = {
     "capture": ("errors",),
     "protocols": ("errors",),
     "rendering": ("protocols",),
-    "records": ("errors", "protocols", "rendering"),
+    "records": ("capture.packet", "errors", "protocols", "rendering"),
+    "decoding": ("capture", "errors", "protocols", "records", "rendering"),
     "template_file": ("errors", "protocols", "records", "rendering"),
     "sampling": ("errors", "records", "rendering"),
     "trust": ("errors",),
@@ -28,13 +29,13 @@ MAY_IMPORT = {
     "stream": ("errors",),
     "command": ("errors", "stream"),
     "commands": (
-        *("capture", "command", "config", "delivery", "errors", "passphrase", "protocols"),
-        *("records", "rendering", "reports", "sampling", "stream", "template_file", "trust"),
+        *("capture", "command", "config", "decoding", "delivery", "errors", "passphrase"),
+        *("protocols", "reports", "sampling", "stream", "template_file", "trust"),
     ),
 }
 """Room -> what it may import beside itself: whole rooms, or single modules of them."""
 
-SANS_IO = ("capture", "protocols", "rendering", "records", "template_file", "sampling", "reports")
+SANS_IO = ("capture", "protocols", "rendering", "records", "decoding", "template_file", "sampling", "reports")
 SYSTEM = {"asyncio", "fcntl", "http", "pathlib", "select", "selectors", "signal", "subprocess", "sys", "time"}
 
 LIBRARIES = {

@@ -5,31 +5,16 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from overflowd_tools import command
-from overflowd_tools.capture.fragments import Fragments
-from overflowd_tools.capture.link import dissect
-from overflowd_tools.capture.packet import ExportMessage, IPPacket, Item, Packet, cut_by_snapshot
-from overflowd_tools.capture.reader import CaptureReader
-from overflowd_tools.capture.streams import Streams
-from overflowd_tools.errors import DecodeError, UsageError
-from overflowd_tools.protocols.accounting import Accounts, all_streams
-from overflowd_tools.protocols.detect import Decoder, Rates
-from overflowd_tools.protocols.templates import FlowBatch
-from overflowd_tools.records import FlowWriter, flow_line, note_loss, stats_line
-from overflowd_tools.rendering import address_text
+from overflowd_tools.decoding import LINE_TYPES, CaptureDecoder, Wanted
+from overflowd_tools.errors import UsageError
+from overflowd_tools.protocols.detect import Rates
 from overflowd_tools.stream import Input, read_file, read_text, replace_file
 
 if TYPE_CHECKING:
     from overflowd_tools.protocols.elements import ElementTable
-    from overflowd_tools.protocols.lines import Decoded
-    from overflowd_tools.protocols.netflow9 import Message
-
-TCP, UDP = 6, 17
-LINE_TYPES = ("flow", "option", "counter", "drop", "template", "stats")
-_A_FILE = (b"", 0, 0)
-"""Where the messages of a file came from, and when: nobody knows."""
 
 
 def options() -> command.Parser:
@@ -77,71 +62,64 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(context: command.Context) -> None:
     """Decode every input; afterwards say if none of them held a flow export."""
-    context.counts.update(packets=0, datagrams=0, flows=0, other_lines=0, other_packets=0, lost=0, reordered=0)
-    decoder = _Decoder(context)
-    may_save = bool(context.args.templates) and decoder.load_templates(context.args.templates)
-    if context.args.two_pass:
-        decoder.look_ahead()
+    args = context.args
+    wanted = Wanted(
+        only=frozenset(args.only),
+        envelope=args.envelope,
+        packets=args.packets,
+        split_biflow=args.split_biflow,
+        rates=_rates(args.sampling_rate),
+        table=_element_table(args.elements),
+    )
+    decoder = _Decoder(context, wanted)
+    may_save = bool(args.templates) and decoder.load_templates(args.templates)
+    if args.two_pass:
+        decoder.look_ahead(wanted)
     try:
-        for source in context.inputs():
-            decoder.decode(source)
-        decoder.complain_of_templates()
+        decoder.decode()
     finally:
         if may_save:
-            decoder.save_templates(context.args.templates)
+            decoder.save_templates(args.templates)
         decoder.account()
     counts = context.counts
-    if counts["packets"] and not counts["datagrams"] and not context.args.packets:
+    if counts["packets"] and not counts["datagrams"] and not args.packets:
         context.status = max(context.status, 1)
         hint = "; -p takes the packets themselves as flows, of-meter(1) meters them" if counts["other_packets"] else ""
         context.say(f"no flow export in {counts['packets']} packets{hint}")
 
 
 class _Decoder:
-    """Decodes one input after the other; what is known of a stream of exports outlives a file."""
+    """A decoder of captures between the files of a context."""
 
-    def __init__(self, context: command.Context, *, survey: bool = False) -> None:
-        """survey: find templates and options for another decoder, and show nothing."""
-        args = context.args
+    def __init__(self, context: command.Context, wanted: Wanted, *, survey: bool = False) -> None:
         self._context = context
-        self._counts = context.counts
-        self._writer = FlowWriter(envelope=args.envelope)
-        self._decoder = Decoder(
-            table=_element_table(args.elements),
-            rates=_rates(args.sampling_rate),
-            survey=survey,
-            templates="template" in args.only,
-            counters="counter" in args.only,
-            sampled_octets=args.envelope,
-        )
-        self._accounts = Accounts()
-        self._fragments, self._streams = Fragments(), Streams()
-        self._only: frozenset[str] = frozenset() if survey else frozenset(args.only)
-        self._packets_too = args.packets
-        self._split = args.split_biflow
+        self._name = ""
+        self._captures = CaptureDecoder(wanted, context.output.write_all, self._reject, survey=survey)
+        context.counts = self._captures.counts
 
-    def decode(self, source: Input) -> None:
-        """Decode one input to its end."""
-        reader = CaptureReader()
-        self._fragments, self._streams = Fragments(), Streams()
+    def _reject(self, place: str, reason: str, kind: str) -> None:
+        self._context.reject(self._name, place, reason, kind)
+
+    def decode(self) -> None:
+        """Decode every input, and complain of data that waited in vain for a template."""
+        for source in self._context.inputs():
+            self._decode(source)
+        for origin, reason in self._captures.waiting():
+            self._context.reject(origin, "", reason, "no template came")
+
+    def account(self) -> None:
+        """Count what was lost, and write the lines of type stats."""
+        self._captures.account()
+
+    def _decode(self, source: Input) -> None:
+        self._name = source.name
+        self._captures.begin()
         for chunk in source.chunks():
-            self._take(source.name, reader.feed(chunk))
-            if reader.finished:
+            self._captures.feed(chunk)
+            if self._captures.finished:
                 break
-        if self._context.stop or source.failed:  # the end of what we get, and not of the input
-            return
-        self._take(source.name, reader.close())
-        self._close(source.name)
-
-    def _close(self, name: str) -> None:
-        """Take what waited for more of an input that has ended, and complain of what never came."""
-        for exporter, port, message in self._streams.close():
-            self._write_messages(name, "", self._decoder.messages(message, (exporter, port, 0)))
-        if self._streams.lost:
-            self._context.reject(name, "", f"{self._streams.lost} gaps in TCP streams of IPFIX")
-        self._fragments.close()
-        if self._fragments.lost:
-            self._context.reject(name, "", f"{self._fragments.lost} fragmented datagrams incomplete")
+        if not (self._context.stop or source.failed):  # else it is the end of what we get, and not of the input
+            self._captures.close()
 
     def load_templates(self, path: str) -> bool:
         """Read the file of --templates; return whether it is one that may be written at the end."""
@@ -151,7 +129,7 @@ class _Decoder:
             if os.path.lexists(path) and not os.path.isfile(path):
                 raise UsageError(f"{path}: not a regular file")
             data = read_file(path, template_file.LIMIT) if os.path.lexists(path) else b""
-            problems = template_file.load(path, data, self._decoder.known(), int(time.time()))
+            problems = template_file.load(path, data, self._captures.exports.known(), int(time.time()))
         except UsageError as error:
             self._context.fail(f"{error}; going on without it, and leaving it as it is")
             return False
@@ -164,138 +142,20 @@ class _Decoder:
         from overflowd_tools import template_file
 
         try:
-            replace_file(path, template_file.save(self._decoder.known(), int(time.time())))
+            replace_file(path, template_file.save(self._captures.exports.known(), int(time.time())))
         except OSError as error:
             self._context.fail(f"{path}: {error.strerror}; the templates are not kept")
 
-    def look_ahead(self) -> None:
+    def look_ahead(self, wanted: Wanted) -> None:
         """Learn what templates and options there are in all FILEs. Raises UsageError if they cannot be read twice."""
         args = self._context.args
         there = [name for name in args.files if name == "-" or os.path.exists(name)]
         if not args.files or not all(map(os.path.isfile, there)):
             raise UsageError("--two-pass reads its FILEs twice, so they must be regular files")
         silent = argparse.Namespace(**{**vars(args), "quiet": True, "strict": False, "progress": False})
-        context = command.Context(self._context.prog, silent, self._context.stop)
-        context.counts.update(self._context.counts)
-        first = _Decoder(context, survey=True)
-        for source in context.inputs():
-            first.decode(source)
-        self._decoder.take_survey(first._decoder)
-
-    def account(self) -> None:
-        """Count what the sequence numbers of all streams tell, and write the lines of type stats."""
-        for key, stream in all_streams(self._accounts, self._decoder.exporters):
-            self._counts["lost"] += stream.lost
-            self._counts["reordered"] += stream.reordered
-            if "stats" in self._only:
-                self._context.output.write(stats_line(key, stream))
-                self._counts["other_lines"] += 1
-
-    def complain_of_templates(self) -> None:
-        """Say which data sets waited in vain for their templates: one line for each of these."""
-        exporters = self._decoder.exporters
-        for (source, exporter, _, domain), number, sets in exporters.waiting() if exporters else ():
-            origin = f"{source} from {address_text(exporter).decode() or 'a file'}, domain {domain}"
-            reason = f"no template {number} came: {sets} data sets not decoded"
-            self._context.reject(origin, "", reason, "no template came")
-
-    def _take(self, name: str, items: list[Item]) -> None:
-        for item in items:
-            if isinstance(item, DecodeError):
-                place, _, reason = str(item).rpartition(": ")
-                self._context.reject(name, place, reason)
-                continue
-            self._counts["packets"] += 1
-            try:
-                if isinstance(item, ExportMessage):
-                    self._counts["datagrams"] += 1
-                    self._write_messages(name, f"message {item.number}", self._decoder.messages(item.data, _A_FILE))
-                    continue
-                packet = dissect(item, self._fragments)
-                if isinstance(packet, DecodeError):
-                    raise packet
-                if packet is not None:
-                    self._take_packet(name, item, packet)
-                elif item.note:
-                    self._complain_of_cut(name, item)
-            except DecodeError as error:
-                what = "message" if isinstance(item, ExportMessage) else "packet"
-                self._context.reject(name, f"{what} {item.number}", str(error))
-
-    def _take_packet(self, name: str, captured: Packet, packet: IPPacket) -> None:
-        decoded: FlowBatch | Decoded | list[Message] | None = None
-        if packet.protocol == UDP:
-            arrival = (packet.source, packet.source_port or 0, captured.timestamp_ns)
-            decoded = self._decoder.decode(packet.payload, packet.missing, arrival)
-        elif packet.protocol == TCP:
-            decoded = self._streamed(packet, captured.timestamp_ns)
-        if decoded is None:
-            self._counts["other_packets"] += 1
-            if self._packets_too and "flow" in self._only:
-                self._context.output.write(flow_line(_packet_flow(captured, packet)))
-                self._counts["flows"] += 1
-            if captured.note:
-                self._complain_of_cut(name, captured)
-            return
-        self._counts["datagrams"] += 1
-        if isinstance(decoded, FlowBatch):
-            self._write_batch(name, captured, packet, decoded)
-        elif isinstance(decoded, list):
-            self._write_messages(name, f"packet {captured.number}", decoded)
-        else:
-            self._write_decoded(name, captured, packet, decoded)
-
-    def _complain_of_cut(self, name: str, captured: Packet) -> None:
-        """Say that the file ends inside a packet that is no export; a snapshot length may cut such ones."""
-        if captured.note != cut_by_snapshot(len(captured.data), captured.original_length):
-            self._context.reject(name, f"packet {captured.number}", captured.note)
-
-    def _streamed(self, packet: IPPacket, timestamp_ns: int) -> "list[Message] | None":
-        """Return the IPFIX messages that a segment completes, or None if there are none."""
-        arrival = (packet.source, packet.source_port or 0, timestamp_ns)
-        messages = self._streams.take(packet, timestamp_ns)
-        return [decoded for data in messages for decoded in self._decoder.messages(data, arrival)] or None
-
-    def _write_batch(self, name: str, captured: Packet, packet: IPPacket, batch: FlowBatch) -> None:
-        lost = self._accounts.batch(batch, packet.source)
-        lines = self._writer.lines(batch, packet.source, packet.source_port or 0, captured.timestamp_ns)
-        if "flow" in self._only:
-            note_loss(lines, lost)
-            self._context.output.write_all(lines)
-            self._counts["flows"] += len(lines)
-        if len(lines) != batch.announced:
-            reason = captured.note or "the count in the header is wrong"
-            text = f"{reason}; {len(lines)} of {batch.announced} announced flows are there"
-            self._context.reject(name, f"packet {captured.number}", text, "fewer flows than announced")
-
-    def _write_messages(self, name: str, place: str, messages: "list[Message]") -> None:
-        only, counts = self._only, self._counts
-        for message in messages:
-            rows = [row for row in message.rows if row.type in only]
-            if self._split:
-                from overflowd_tools.protocols.biflow import split_rows
-
-                rows = split_rows(rows, self._decoder.known().elements())
-            lines = self._writer.rows(rows)
-            self._context.output.write_all(lines)
-            others = sum(row.type != "flow" for row in rows)
-            counts["flows"] += len(lines) - others
-            counts["other_lines"] += others
-            for problem in message.problems:
-                self._context.reject(name, place, problem)
-
-    def _write_decoded(self, name: str, captured: Packet, packet: IPPacket, decoded: "Decoded") -> None:
-        lost = self._accounts.decoded(decoded, packet.source)
-        chosen = [line for line in decoded.lines if line.type in self._only]
-        port = packet.source_port or 0
-        lines = self._writer.decoded(decoded, chosen, packet.source, port, captured.timestamp_ns)
-        note_loss(lines, lost)
-        self._context.output.write_all(lines)
-        others = sum(line.type != "flow" for line in chosen)
-        self._counts["flows"] += len(lines) - others
-        self._counts["other_lines"] += others
-        for problem in decoded.problems:
-            self._context.reject(name, f"packet {captured.number}", problem)
+        first = _Decoder(command.Context(self._context.prog, silent, self._context.stop), wanted, survey=True)
+        first.decode()
+        self._captures.exports.take_survey(first._captures.exports)
 
 
 def _rates(given: list[tuple[bytes | None, float]]) -> Rates:
@@ -328,27 +188,6 @@ def _element_table(path: str | None) -> "Callable[[], ElementTable] | None":
     table = ElementTable.standard()
     table.add(read_text(path).splitlines(), path)
     return lambda: table
-
-
-def _packet_flow(captured: Packet, packet: IPPacket) -> dict[str, Any]:
-    """Return a packet as a flow of its own; start and end are the moment of its capture."""
-    seen_ms = captured.timestamp_ns // 1_000_000
-    times = {"start_ms": seen_ms, "end_ms": seen_ms, "time_src": "recv"} if seen_ms else {}
-    ports = {"sport": packet.source_port, "dport": packet.destination_port, "flags": packet.tcp_flags}
-    icmp = dict(zip(("icmp_type", "icmp_code"), packet.icmp or (), strict=False))
-    return {
-        "type": "flow",
-        "pcount": 1,
-        "source": "packet",
-        "saddr": address_text(packet.source).decode(),
-        "daddr": address_text(packet.destination).decode(),
-        "bcount": packet.length,
-        **{name: value for name, value in ports.items() if value is not None},
-        "protocol": packet.protocol,
-        "tos": packet.tos,
-        **icmp,
-        **times,
-    }
 
 
 if __name__ == "__main__":

@@ -1,0 +1,214 @@
+"""From the bytes of captures to lines: the readers, the decoders and the writer of lines, put together, sans-IO."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from overflowd_tools.capture.fragments import Fragments
+from overflowd_tools.capture.link import dissect
+from overflowd_tools.capture.packet import ExportMessage, IPPacket, Item, Packet, cut_by_snapshot
+from overflowd_tools.capture.reader import CaptureReader
+from overflowd_tools.capture.streams import Streams
+from overflowd_tools.errors import DecodeError
+from overflowd_tools.protocols.accounting import Accounts, all_streams
+from overflowd_tools.protocols.detect import Decoder, Rates
+from overflowd_tools.protocols.templates import FlowBatch
+from overflowd_tools.records import FlowWriter, note_loss, packet_line, stats_line
+from overflowd_tools.rendering import address_text
+
+if TYPE_CHECKING:
+    from overflowd_tools.protocols.elements import ElementTable
+    from overflowd_tools.protocols.lines import Decoded
+    from overflowd_tools.protocols.netflow9 import Message
+
+TCP, UDP = 6, 17
+LINE_TYPES = ("flow", "option", "counter", "drop", "template", "stats")
+_A_FILE = (b"", 0, 0)
+"""Where the messages of a file came from, and when: nobody knows."""
+
+Write = Callable[[list[bytes]], None]
+Reject = Callable[[str, str, str], None]
+"""Is told of bad input: its place in the capture ("packet 12", or empty), the reason, the kind (empty: the reason)."""
+
+
+class Wanted(NamedTuple):
+    """What a user wants of captures.
+
+    only: the types of lines. packets: each other IP packet is a flow as well. split_biflow: a record of both directions
+    is two flows. table: makes the table of information elements, if not the standard one.
+    """
+
+    only: frozenset[str] = frozenset({"flow"})
+    envelope: bool = False
+    packets: bool = False
+    split_biflow: bool = False
+    rates: Rates | None = None
+    table: "Callable[[], ElementTable] | None" = None
+
+
+class CaptureDecoder:
+    """Decodes one capture after the other; what is known of a stream of exports outlives a capture.
+
+    Call begin(), feed() until the capture ends or `finished`, and close().
+    """
+
+    def __init__(self, wanted: Wanted, write: Write, reject: Reject, *, survey: bool = False) -> None:
+        """survey: find templates and options for another decoder, and show nothing."""
+        self._write = write
+        self._reject = reject
+        self._only: frozenset[str] = frozenset() if survey else wanted.only
+        self._packets_too = wanted.packets and "flow" in self._only
+        self._split = wanted.split_biflow
+        self._writer = FlowWriter(envelope=wanted.envelope)
+        self.exports = Decoder(
+            table=wanted.table,
+            rates=wanted.rates,
+            survey=survey,
+            templates="template" in wanted.only,
+            counters="counter" in wanted.only,
+            sampled_octets=wanted.envelope,
+        )
+        self._accounts = Accounts()
+        self.counts = dict.fromkeys(
+            ("packets", "datagrams", "flows", "other_lines", "other_packets", "lost", "reordered"), 0
+        )
+        self.begin()
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more can be read from this capture."""
+        return self._reader.finished
+
+    def begin(self) -> None:
+        """Begin with another capture."""
+        self._reader, self._fragments, self._streams = CaptureReader(), Fragments(), Streams()
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the capture, and write and reject what they complete."""
+        self._take(self._reader.feed(data))
+
+    def close(self) -> None:
+        """Say that the capture ends here: take what waited for more of it, and complain of what never came."""
+        self._take(self._reader.close())
+        for exporter, port, message in self._streams.close():
+            self._write_messages("", self.exports.messages(message, (exporter, port, 0)))
+        if self._streams.lost:
+            self._reject("", f"{self._streams.lost} gaps in TCP streams of IPFIX", "")
+        self._fragments.close()
+        if self._fragments.lost:
+            self._reject("", f"{self._fragments.lost} fragmented datagrams incomplete", "")
+
+    def account(self) -> None:
+        """Count what the sequence numbers of all streams tell, and write the lines of type stats."""
+        for key, stream in all_streams(self._accounts, self.exports.exporters):
+            self.counts["lost"] += stream.lost
+            self.counts["reordered"] += stream.reordered
+            if "stats" in self._only:
+                self._write([stats_line(key, stream)])
+                self.counts["other_lines"] += 1
+
+    def waiting(self) -> Iterator[tuple[str, str]]:
+        """Yield origin and number of the data sets that wait for a template, a pair for each template."""
+        exporters = self.exports.exporters
+        for (source, exporter, _, domain), number, sets in exporters.waiting() if exporters else ():
+            origin = f"{source} from {address_text(exporter).decode() or 'a file'}, domain {domain}"
+            yield origin, f"no template {number} came: {sets} data sets not decoded"
+
+    def _take(self, items: list[Item]) -> None:
+        for item in items:
+            if isinstance(item, DecodeError):
+                place, _, reason = str(item).rpartition(": ")
+                self._reject(place, reason, "")
+                continue
+            self.counts["packets"] += 1
+            try:
+                if isinstance(item, ExportMessage):
+                    self.counts["datagrams"] += 1
+                    self._write_messages(f"message {item.number}", self.exports.messages(item.data, _A_FILE))
+                    continue
+                packet = dissect(item, self._fragments)
+                if isinstance(packet, DecodeError):
+                    raise packet
+                if packet is not None:
+                    self._take_packet(item, packet)
+                elif item.note:
+                    self._complain_of_cut(item)
+            except DecodeError as error:
+                what = "message" if isinstance(item, ExportMessage) else "packet"
+                self._reject(f"{what} {item.number}", str(error), "")
+
+    def _take_packet(self, captured: Packet, packet: IPPacket) -> None:
+        decoded: FlowBatch | Decoded | list[Message] | None = None
+        if packet.protocol == UDP:
+            arrival = (packet.source, packet.source_port or 0, captured.timestamp_ns)
+            decoded = self.exports.decode(packet.payload, packet.missing, arrival)
+        elif packet.protocol == TCP:
+            decoded = self._streamed(packet, captured.timestamp_ns)
+        if decoded is None:
+            self._take_other(captured, packet)
+            return
+        self.counts["datagrams"] += 1
+        if isinstance(decoded, FlowBatch):
+            self._write_batch(captured, packet, decoded)
+        elif isinstance(decoded, list):
+            self._write_messages(f"packet {captured.number}", decoded)
+        else:
+            self._write_decoded(captured, packet, decoded)
+
+    def _take_other(self, captured: Packet, packet: IPPacket) -> None:
+        """Take a packet that is no export."""
+        self.counts["other_packets"] += 1
+        if self._packets_too:
+            self._write([packet_line(packet, captured.timestamp_ns)])
+            self.counts["flows"] += 1
+        if captured.note:
+            self._complain_of_cut(captured)
+
+    def _complain_of_cut(self, captured: Packet) -> None:
+        """Say that the file ends inside a packet that is no export; a snapshot length may cut such ones."""
+        if captured.note != cut_by_snapshot(len(captured.data), captured.original_length):
+            self._reject(f"packet {captured.number}", captured.note, "")
+
+    def _streamed(self, packet: IPPacket, timestamp_ns: int) -> "list[Message] | None":
+        """Return the IPFIX messages that a segment completes, or None if there are none."""
+        arrival = (packet.source, packet.source_port or 0, timestamp_ns)
+        messages = self._streams.take(packet, timestamp_ns)
+        return [decoded for data in messages for decoded in self.exports.messages(data, arrival)] or None
+
+    def _write_batch(self, captured: Packet, packet: IPPacket, batch: FlowBatch) -> None:
+        lost = self._accounts.batch(batch, packet.source)
+        lines = self._writer.lines(batch, packet.source, packet.source_port or 0, captured.timestamp_ns)
+        if "flow" in self._only:
+            note_loss(lines, lost)
+            self._write(lines)
+            self.counts["flows"] += len(lines)
+        if len(lines) != batch.announced:
+            reason = captured.note or "the count in the header is wrong"
+            text = f"{reason}; {len(lines)} of {batch.announced} announced flows are there"
+            self._reject(f"packet {captured.number}", text, "fewer flows than announced")
+
+    def _write_messages(self, place: str, messages: "list[Message]") -> None:
+        for message in messages:
+            rows = [row for row in message.rows if row.type in self._only]
+            if self._split:
+                from overflowd_tools.protocols.biflow import split_rows
+
+                rows = split_rows(rows, self.exports.known().elements())
+            self._write_lines(self._writer.rows(rows), sum(row.type != "flow" for row in rows))
+            for problem in message.problems:
+                self._reject(place, problem, "")
+
+    def _write_decoded(self, captured: Packet, packet: IPPacket, decoded: "Decoded") -> None:
+        lost = self._accounts.decoded(decoded, packet.source)
+        chosen = [line for line in decoded.lines if line.type in self._only]
+        port = packet.source_port or 0
+        lines = self._writer.decoded(decoded, chosen, packet.source, port, captured.timestamp_ns)
+        note_loss(lines, lost)
+        self._write_lines(lines, sum(line.type != "flow" for line in chosen))
+        for problem in decoded.problems:
+            self._reject(f"packet {captured.number}", problem, "")
+
+    def _write_lines(self, lines: list[bytes], others: int) -> None:
+        """Write lines of which so many are of other types than flow."""
+        self._write(lines)
+        self.counts["flows"] += len(lines) - others
+        self.counts["other_lines"] += others
