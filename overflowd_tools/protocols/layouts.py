@@ -28,6 +28,7 @@ _LABELS = range(70, 80)
 _APPLICATION = 95
 _APPLICATION_OCTETS = 32
 _SEGMENTS = 497
+_ALIGNMENT = 4
 _TOLD_BY_SPAN = frozenset(range(150, 158))
 """Times that start_ms and end_ms (or start_ns and end_ns) tell exactly."""
 _OBSERVATION = 323
@@ -71,7 +72,8 @@ class Layout:
     def records(self, content: bytes, *, padded: bool = True) -> Iterator[list[bytes]]:
         """Yield the octets of each field of each record of a data set.
 
-        padded: a rest shorter than a record is padding; so is a rest of zeroes, after records that differ in length.
+        padded: a rest shorter than any record is padding (RFC 7011 section 3.3.1), and so are up to three zeroes after
+        records that fill a set to a multiple of four octets, even where a record might be as short as these.
         Raises DecodeError at a record that reaches beyond the set, and at a rest that is no padding, after the records
         before it.
         """
@@ -82,8 +84,9 @@ class Layout:
             offset = len(content) // self.length * self.length
         else:
             least = sum(1 if m.specifier.length == VARIABLE else m.specifier.length for m in self.members)
-            end = len(content.rstrip(b"\0")) if padded else len(content)
-            while offset < end and len(content) - offset >= least:
+            filled = padded and len(content) % _ALIGNMENT == 0
+            end = max(len(content.rstrip(b"\0")), len(content) - _ALIGNMENT + 1) if filled else len(content)
+            while (offset < end or offset == 0) and len(content) - offset >= least:
                 values, offset = _variable(content, offset, self.members)
                 yield values
         if not padded and offset < len(content):
@@ -189,10 +192,8 @@ class Record:
             member, value = layout.members[index], octets[index]
             if member.number in times.ELEMENTS:
                 self._add_time(member, value, told=index in told)
-            elif member.number in hidden and member.path in layout.contested:
-                self._put((), member.key, _value(member, value))
             else:
-                self._add(member, value)
+                self._add(member, value, hidden=member.number in hidden and member.path in layout.contested)
         self._alias()
 
     def _told_times(self, layout: Layout, octets: list[bytes]) -> set[int]:
@@ -213,7 +214,7 @@ class Record:
             told |= {first[reverse, number] for number in ends if number in _TOLD_BY_SPAN}
         return told
 
-    def _add(self, member: Member, octets: bytes) -> None:
+    def _add(self, member: Member, octets: bytes, *, hidden: bool) -> None:
         number = member.number
         if number == _PADDING:
             return
@@ -227,7 +228,7 @@ class Record:
                 return
             if number in _SAMPLER_ELEMENTS and not member.reverse and type(value) in (int, float):
                 self.numbers.setdefault(number, value)
-            self._put(member.path if fits else (), member.key, value)
+            self._put(member.path if fits and not hidden else (), member.key, value)
 
     def _add_icmp(self, member: Member, octets: bytes) -> None:
         names = [_named(member, "icmp_type"), _named(member, "icmp_code")]
