@@ -34,7 +34,7 @@ PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check
 	touch $@
 
 .venv/dev: .venv/run
-	$(PYTHON) -c "$$REQUIREMENTS" zstd progress dev >.venv/requirements-dev
+	$(PYTHON) -c "$$REQUIREMENTS" zstd progress fast dev >.venv/requirements-dev
 	$(PIP) install -r .venv/requirements -r .venv/requirements-dev
 	touch $@
 

@@ -84,7 +84,12 @@ class FlowWriter:
         self._shapes = ShapeWriter()
 
     def lines(self, batch: FlowBatch, exporter: bytes, exporter_port: int, received_ns: int) -> list[bytes]:
-        """Return one line for each flow of the batch.
+        """Return one line for each flow of the batch. Arguments as for head."""
+        head = self.head(batch, exporter, exporter_port, received_ns)
+        return self._renderer(batch.template)(head, batch.records, batch.export_ms, batch.uptime_ms or 0)
+
+    def head(self, batch: FlowBatch, exporter: bytes, exporter_port: int, received_ns: int) -> bytes:
+        """Return the members that all lines of a batch share, as they stand after type and pcount.
 
         exporter (4 or 16 octets), exporter_port: where the datagram came from. received_ns: when, Unix time, or 0.
         """
@@ -96,7 +101,7 @@ class FlowWriter:
             if received_ns:
                 head += b',"recv_ms":%d' % (received_ns // 1_000_000)
             head += b"".join(member(name) % value for name, value in batch.envelope.items())
-        return self._renderer(batch.template)(head, batch.records, batch.export_ms, batch.uptime_ms or 0)
+        return head
 
     def _renderer(self, template: Template) -> Renderer:
         renderer = self._renderers.get(template)
