@@ -9,7 +9,7 @@ from itertools import groupby
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
-from overflowd_tools.protocols.templates import Field, Kind, Template
+from overflowd_tools.protocols.templates import ICMP, ICMPV6, Field, Kind, Template, icmp_of_port
 from overflowd_tools.protocols.times import DAY_MS
 
 if TYPE_CHECKING:
@@ -23,9 +23,12 @@ Renderer = Callable[[bytes, bytes, int, int], list[bytes]]
 
 _CORE = ("flags", "protocol", "tos")
 _ABSOLUTE = {"stime": "start_ms", "etime": "end_ms"}
-_MOVING = {"saddr", "daddr", "pcount", "bcount", "sport", "dport", *_ABSOLUTE, *_ABSOLUTE.values()}
+_ENDS = {*_ABSOLUTE, *_ABSOLUTE.values()}
+_MOVING = {"saddr", "daddr", "pcount", "bcount", "sport", "dport", *_ENDS}
 _MOVING |= {"sample_seq", "sample_pool", "ip_id"}
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
+_NEAR = [bytes(range(max(octet - 4, 0), octet + 5)) for octet in range(123)]
+"""First octets of sysUptime, which count 4.7 hours -> those less than a day away, where bit 31 is in no way."""
 _OCTETS = [b"%d" % octet for octet in range(256)]
 
 
@@ -71,13 +74,13 @@ class _Plan:
         self._offset = 0
         self._codes = "!"
         self._variables: list[str] = []
-        self._names: dict[str, Any] = {"OCTETS": _OCTETS, "ADDRESS": address_text, "SUSPECT": b',"time_suspect":true'}
+        self._names: dict[str, Any] = {"OCTETS": _OCTETS, "ADDRESS": address_text, "NEAR": _NEAR}
         self._flow: list[tuple[bytes, str]] = []
         self._core: list[tuple[bytes, str]] = []
-        self._times: list[tuple[bytes, str]] = []
+        self._times: list[tuple[str, Kind, str]] = []
         self._rest: list[tuple[bytes, str]] = []
         self._extra: list[tuple[bytes, str]] = []
-        self._uptime_offsets: list[int] = []
+        self._uptime_offsets: dict[str, int] = {}
         self._pcount = ""
 
     def add(self, section: str, fields: list[Field]) -> None:
@@ -87,98 +90,160 @@ class _Plan:
             self._codes += f"{length}x"
         elif section in ("core", "rest", "extra"):
             target = {"core": self._core, "rest": self._rest, "extra": self._extra}[section]
-            table = f"T{len(self._names)}"
-            self._names[table] = _Fragments(fields, leading=target is not self._extra or bool(target))
-            target.append((b"%s", f"{table}[{self._unpack(f'{length}s')}]"))
+            target.append((b"%s", self._look_up(fields, leading=target is not self._extra or bool(target))))
         else:
             for field in fields:
                 self._add_moving(field)
         self._offset += length
+
+    def _look_up(self, fields: list[Field], *, leading: bool) -> str:
+        """Return how fields are found, rendered, by their octets; of ICMP by the destination port as well."""
+        octets = self._unpack(f"{sum(field.length for field in fields)}s")
+        run = _Run(fields, leading=leading)
+        if not self._template.icmp_in_port or all(field.name != "protocol" for field in fields):
+            return f"{self._keep(run.text)}[{octets}]"
+        dport = next(_integer(field) for field in self._template.fields if field.name == "dport")
+        return f"({self._keep(run.text_but_icmp)}[{octets}] or {self._keep(run.icmp_text)}[{octets}, {dport}])"
+
+    def _keep(self, text: Callable[[Any], bytes]) -> str:
+        """Return the name of a new table of fragments."""
+        name = f"T{len(self._names)}"
+        self._names[name] = _Fragments(text)
+        return name
 
     def _add_moving(self, field: Field) -> None:
         if field.kind is Kind.IPV4:
             octets = ", ".join(f"OCTETS[{self._unpack('B')}]" for _ in range(4))
             self._flow.append((member(field.name, b'"%s.%s.%s.%s"'), octets))
             return
-        variable = self._unpack(_code(field))
+        variable = self._unpack(_code(field), field.name)
         if field.kind is Kind.IPV6:
             self._flow.append((member(field.name, b'"%s"'), f"ADDRESS({variable})"))
             return
-        value = variable if field.length in _CODES else f"int.from_bytes({variable})"
+        value = _integer(field)
         if field.name == "pcount":
             self._pcount = value
-        elif field.name in _ABSOLUTE.values():
-            self._times.append((member(field.name), value if field.kind is Kind.UNSIGNED else f"{value} * 1000"))
-        else:
+        elif field.name not in _ABSOLUTE.values():
             self._flow.append((member(field.name), value))
         if field.kind is Kind.UPTIME:
-            self._uptime_offsets.append(self._offset)
-            self._times.append((member(_ABSOLUTE[field.name]), f"UPTIME({value})"))
+            self._uptime_offsets[field.name] = self._offset
+        if field.name in _ENDS:
+            self._times.append((_ABSOLUTE.get(field.name, field.name), field.kind, value))
 
-    def _unpack(self, code: str) -> str:
+    def _unpack(self, code: str, name: str = "") -> str:
         self._codes += code
-        self._variables.append(f"v{len(self._variables)}")
+        self._variables.append(name or f"v{len(self._variables)}")
         return self._variables[-1]
 
     def compile(self) -> Renderer:
         """Return the renderer of all that was added."""
-        pieces = [*self._flow, *self._core, *self._times, *self._rest]
-        form = b"".join(form for form, _ in pieces)
-        if self._template.checked:
-            form += b"%s"
-        if self._extra:
-            form += b',"ie":{' + b"".join(form for form, _ in self._extra) + b"}"
-        start = FLOW_PREFIX + b"%d%s" if self._pcount else b'{"type":"flow"%s'
-        length = self._template.length
-        near = "".join(f" and max(records[{at}::{length}]) < 128" for at in self._uptime_offsets)
-        source = f"""
-def render(head, records, export_ms, uptime_ms):
-    least, most = export_ms - {DAY_MS}, export_ms + {DAY_MS}
-    if uptime_ms < 0x80000000 and records{near}:
-        base = export_ms - uptime_ms
-        return [{self._line("base + ")}]
-    base = export_ms + 0x80000000
-    shift = uptime_ms + 0x80000000
-    return [{self._line("base - (shift - ", " & 0xFFFFFFFF)")}]
-"""
-        names = {**self._names, "FORM": start + form + b"}\n", "unpack": Struct(self._codes).iter_unpack}
-        exec(source, names)  # noqa: S102 - made of our own field tables alone
+        names = {
+            **self._names,
+            "FORM": self._form(),
+            "SUSPECT": self._form(b',"time_suspect":true'),
+            "unpack": Struct(self._codes).iter_unpack,
+        }
+        exec(self._source(), names)  # noqa: S102 - made of our own field tables alone
         renderer: Renderer = names["render"]
         return renderer
 
-    def _line(self, before: str, after: str = "") -> str:
-        """Return the comprehension of the lines, with absolute times as before + sysUptime + after."""
+    def _form(self, suspect: bytes = b"") -> bytes:
+        """Return the format of a line."""
+        start = FLOW_PREFIX + b"%d%s" if self._pcount else b'{"type":"flow"%s'
+        times = [(member(name), "") for name, _, _ in self._times]
+        pieces = b"".join(form for form, _ in (*self._flow, *self._core, *times, *self._rest))
+        extra = b',"ie":{' + b"".join(form for form, _ in self._extra) + b"}" if self._extra else b""
+        return start + pieces + suspect + extra + b"}\n"
+
+    def _source(self) -> str:
+        """Return the source of the renderer: quick where all times are near the export, right everywhere."""
+        return f"""
+def render(head, records, export_ms, uptime_ms):
+    if {self._near()}:
+        base = export_ms - uptime_ms
+        return [{self._lines("base + {}", near=True)}]
+    least, most = export_ms - {DAY_MS}, export_ms + {DAY_MS}
+    base, shift = export_ms + 0x80000000, uptime_ms + 0x80000000
+    return [{self._lines("base - (shift - {} & 0xFFFFFFFF)", near=False)}]
+"""
+
+    def _near(self) -> str:
+        """Return the condition that no clock wraps, and that flows began within a day of the export."""
+        conditions = [f"uptime_ms < {len(_NEAR) << 24}"]
+        for name, at in self._uptime_offsets.items():
+            octets = f"records[{at}::{self._template.length}]"
+            near = f"not {octets}.strip(NEAR[uptime_ms >> 24])" if name == "stime" else f"{octets}.isascii()"
+            conditions.append(near)
+        return " and ".join(conditions) if self._uptime_offsets else "False"
+
+    def _lines(self, of_uptime: str, *, near: bool) -> str:
+        """Return the comprehension of the lines. of_uptime: an uptime as Unix time."""
+        forms = {Kind.UPTIME: of_uptime, Kind.SECONDS: "{} * 1000", Kind.UNSIGNED: "{}"}
+        times = {name: forms[kind].format(value) for name, kind, value in self._times}
+        form = "FORM"
+        if self._template.checked and near:
+            form = "(FORM if stime <= etime else SUSPECT)"
+        elif self._template.checked:
+            checks = "(s := {start_ms}) <= (e := {end_ms}) and least <= s <= most".format(**times)
+            form = f"(FORM if {checks} else SUSPECT)"
+            times |= {"start_ms": "s", "end_ms": "e"}
         values = [self._pcount, "head"] if self._pcount else ["head"]
         values += [value for _, value in (*self._flow, *self._core)]
-        for form, value in self._times:
-            absolute = value.replace("UPTIME(", before, 1)[:-1] + after if "UPTIME" in value else value
-            values.append(f"({'s' if b'start' in form else 'e'} := {absolute})" if self._template.checked else absolute)
-        values += [value for _, value in self._rest]
-        if self._template.checked:
-            values.append("b'' if least <= s <= most and s <= e else SUSPECT")
-        values += [value for _, value in self._extra]
-        return f"FORM % ({', '.join(values)},) for {', '.join(self._variables)}, in unpack(records)"
+        values += times.values()
+        values += [value for _, value in (*self._rest, *self._extra)]
+        return f"{form} % ({', '.join(values)},) for {', '.join(self._variables)}, in unpack(records)"
 
 
-class _Fragments(dict[bytes, bytes]):
-    """The octets of some neighbouring fields -> their part of the line; emptied when it has grown too large."""
+class _Fragments(dict[Any, bytes]):
+    """Octets of records -> what lines show of them; emptied when it has grown too large."""
+
+    def __init__(self, text: Callable[[Any], bytes]) -> None:
+        """text: makes what is not there yet."""
+        super().__init__()
+        self._text = text
+
+    def __missing__(self, octets: Any) -> bytes:
+        if len(self) >= FRAGMENTS_KEPT:
+            self.clear()
+        text = self[octets] = self._text(octets)
+        return text
+
+
+class _Run:
+    """Fields that stand side by side in records and in lines."""
 
     def __init__(self, fields: list[Field], *, leading: bool = True) -> None:
-        """leading: the part begins with a comma."""
-        super().__init__()
+        """leading: their part of the line begins with a comma."""
         self._unpack = Struct("!" + "".join(map(_code, fields))).unpack
         self._form = b"".join([member(field.name, b"%s" if _code(field).endswith("s") else b"%d") for field in fields])
         self._form = self._form if leading else self._form[1:]
         self._octets = [(place, field) for place, field in enumerate(fields) if _code(field).endswith("s")]
+        names = [field.name for field in fields]
+        place = names.index("protocol") if "protocol" in names else 0
+        start = sum(field.length for field in fields[:place])
+        self._protocol = slice(start, start + fields[place].length)
 
-    def __missing__(self, octets: bytes) -> bytes:
-        if len(self) >= FRAGMENTS_KEPT:
-            self.clear()
+    def text(self, octets: bytes) -> bytes:
+        """Return their part of the line."""
         values = list(self._unpack(octets))
         for place, field in self._octets:
             values[place] = _octets_text(field, values[place])
-        text = self[octets] = self._form % tuple(values)
-        return text
+        return self._form % tuple(values)
+
+    def text_but_icmp(self, octets: bytes) -> bytes:
+        """Return the same; nothing if the protocol among them is ICMP."""
+        return b"" if int.from_bytes(octets[self._protocol]) in (ICMP, ICMPV6) else self.text(octets)
+
+    def icmp_text(self, octets_and_dport: tuple[bytes, int]) -> bytes:
+        """Return the same of ICMP, with its type and code if the destination port tells them."""
+        octets, dport = octets_and_dport
+        icmp = icmp_of_port(int.from_bytes(octets[self._protocol]), dport)
+        return self.text(octets) + (b"" if icmp is None else b',"icmp_type":%d,"icmp_code":%d' % icmp)
+
+
+def _integer(field: Field) -> str:
+    """Return the expression for the value of a field that was unpacked under its name."""
+    return field.name if field.length in _CODES else f"int.from_bytes({field.name})"
 
 
 def _code(field: Field) -> str:

@@ -207,6 +207,60 @@ def test_the_generated_code_agrees_with_the_plain_rule(uptime, first, apart):
     assert parsed(line)["start_ms"] == from_uptime(first, uptime, build.SECOND * 1000)
 
 
+DAY_MS = 24 * 3600 * 1000
+
+
+@pytest.mark.parametrize("uptime", [DAY_MS + 7, 122 << 24, (123 << 24) - 1, 123 << 24, 2**31 - 1, 2**31, LIMIT32])
+@pytest.mark.parametrize(
+    ("first", "last", "suspect"),
+    [
+        (0, 0, False),
+        (0, -1, True),
+        (-5, 5, False),
+        (-DAY_MS, -DAY_MS, False),
+        (-DAY_MS - 1, 0, True),
+        (DAY_MS, DAY_MS, False),
+        (DAY_MS + 1, DAY_MS + 2, True),
+        (0, DAY_MS * 2, False),  # as long as this one began when it can have
+        (-DAY_MS, DAY_MS * 10, False),
+    ],
+)
+@every_kind
+def test_times_that_cannot_be_right_are_suspect(kind, uptime, first, last, suspect):
+    first, last = (uptime + first) % 2**32, (uptime + last) % 2**32
+    near = build.record(kind, stime=uptime, etime=uptime)
+    data = build.datagram(near, build.record(kind, stime=first, etime=last), kind=kind, uptime=uptime)
+    check(kind, data, 2)
+    assert [parsed(line).get("time_suspect", False) for line in lines_of(data)] == [False, suspect]
+
+
+# --- ICMP
+
+
+@pytest.mark.parametrize(
+    ("protocol", "dport", "icmp"),
+    [
+        (1, 0, (0, 0)),
+        (1, 769, (3, 1)),
+        (1, 2048, (8, 0)),
+        (1, 65535, (255, 255)),
+        (58, 0x8000, (128, 0)),
+        (58, 256, (1, 0)),
+        (58, 255, None),
+        (58, 0, None),
+        (6, 2048, None),
+        (0, 0, None),
+    ],
+)
+@every_kind
+def test_icmp_is_read_from_the_destination_port(kind, protocol, dport, icmp):
+    record = build.record(kind, protocol=protocol, dport=dport, flags=1)
+    flows = [parsed(line) for line in lines_of(build.datagram(record, record, kind=kind))]
+    assert flows[0] == flows[1]
+    assert (flows[0].get("icmp_type"), flows[0].get("icmp_code")) == (icmp or (None, None))
+    assert flows[0]["dport"] == dport
+
+
 def test_no_records_no_lines():
     assert lines_of(build.datagram()) == []
 
@@ -221,8 +275,8 @@ def test_what_is_kept_of_the_octets_of_records_is_bounded(kind, monkeypatch):
     tables = []
 
     class Watched(rendering._Fragments):
-        def __init__(self, *fields, **more):
-            super().__init__(*fields, **more)
+        def __init__(self, text):
+            super().__init__(text)
             tables.append(self)
 
         def __missing__(self, octets):
@@ -231,9 +285,12 @@ def test_what_is_kept_of_the_octets_of_records_is_bounded(kind, monkeypatch):
             return text
 
     monkeypatch.setattr(rendering, "_Fragments", Watched)
+    icmp = [build.record(kind, protocol=1, tos=number, dport=number) for number in range(9)]
+    check(kind, build.datagram(*icmp, kind=kind), 9)
     check(kind, build.random_datagram(8, kind, 50), 50)
     assert tables
-    assert all(0 < len(table) <= 3 for table in tables)
+    assert all(len(table) <= 3 for table in tables)
+    assert sum(map(bool, tables)) > len(tables) // 2
 
 
 def test_one_renderer_a_template():
@@ -288,6 +345,7 @@ def test_a_template_of_wide_counters_in_another_order():
         "protocol": 17,
         "end_ms": 49_999,
         "start_ms": 50_000,
+        "time_suspect": True,
         "vlan": 4095,
         "bgp_nexthop": "198.51.100.1",
     }

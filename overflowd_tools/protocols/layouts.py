@@ -12,7 +12,8 @@ from overflowd_tools.protocols import options, times
 from overflowd_tools.protocols.announced import VARIABLE, Announced, Specifier
 from overflowd_tools.protocols.elements import IANA, Element, ElementTable
 from overflowd_tools.protocols.lines import Kind
-from overflowd_tools.protocols.templates import Template
+from overflowd_tools.protocols.sections import sections_of
+from overflowd_tools.protocols.templates import Template, icmp_of_port
 from overflowd_tools.protocols.values import decoder, kind_of
 
 Lists = Callable[[str, bytes], Any]
@@ -34,6 +35,8 @@ _TOLD_BY_SPAN = frozenset(range(150, 158))
 _OBSERVATION = 323
 _LIST_TYPES = frozenset({"basicList", "subTemplateList", "subTemplateMultiList"})
 _SAMPLER_ELEMENTS = frozenset({10, 14, 48, 145, 302, 304, *options.SAMPLING_ELEMENTS})
+_KEYS = frozenset({"saddr", "daddr", "sport", "dport", "protocol"})
+_OF_ONE_PACKET = frozenset({"bcount", "flags", "ttl", "ip_id", "frag_off", "frag_flags", "quoted"})
 _TIME_FIELDS = {"stime": 22, "etime": 21}
 _TIME_TYPES = {"dateTimeSeconds": 150, "dateTimeMicroseconds": 154, "dateTimeNanoseconds": 156}
 
@@ -62,6 +65,7 @@ class Layout:
         self.members = tuple(_member(field, table, netflow9) for field in announced.fields)
         self.times = tuple(index for index, member in enumerate(self.members) if member.number in times.ELEMENTS)
         """Which members are times."""
+        self.sections = sections_of([0 if member.reverse else member.number for member in self.members])
         self.simple: Template | None = None
         """The same as a template for FlowBatch, where records need no thought one by one (see simple.py)."""
         self.order, self.contested = _order(self.members)
@@ -195,6 +199,8 @@ class Record:
             else:
                 self._add(member, value, hidden=member.number in hidden and member.path in layout.contested)
         self._alias()
+        if layout.sections is not None:
+            self._add_packet(layout.sections.packet(octets, self.fields.get("protocol")))
 
     def _told_times(self, layout: Layout, octets: list[bytes]) -> set[int]:
         """Keep the raw times for times.span(); return which members it will tell exactly."""
@@ -268,7 +274,7 @@ class Record:
             self.extra.append((key, value))
 
     def _alias(self) -> None:
-        """Take other counters for bcount and pcount where an exporter sends no deltas of IP packets."""
+        """Take other counters for bcount and pcount, and the port for ICMP, where an exporter sends nothing better."""
         fields = self.fields
         if "bcount" not in fields and "l2_bcount" in fields:
             fields["bcount"] = fields["l2_bcount"]
@@ -276,6 +282,25 @@ class Record:
             if name not in fields and f"{name}_total" in fields:
                 fields[name] = fields[f"{name}_total"]
                 fields["counter"] = "total"
+        if "protocol" in fields and "dport" in fields and not {"icmp_type", "icmp_code"} & fields.keys():
+            icmp = icmp_of_port(fields["protocol"], fields["dport"])
+            if icmp is not None:
+                fields["icmp_type"], fields["icmp_code"] = icmp
+
+    def _add_packet(self, packet: dict[str, Any]) -> None:
+        """Add what a sampled packet says and the record does not; nothing if they are not about the same.
+
+        A record without counters that is no event is of this one packet.
+        """
+        fields = self.fields
+        if any(fields.get(name, value) != value for name, value in packet.items() if name in _KEYS):
+            return
+        of_many = fields.keys() & {"pcount", "bcount", "event"} or "event" in fields.get("nat", ())
+        if of_many and fields.get("pcount") != 1:
+            packet = {name: value for name, value in packet.items() if name not in _OF_ONE_PACKET}
+        elif packet:
+            fields.setdefault("pcount", 1)
+        fields |= {name: value for name, value in packet.items() if name not in fields}
 
     def members(self) -> dict[str, Any]:
         """Return the members of the line, with `ie` for what has no field: pairs in order if a key repeats."""

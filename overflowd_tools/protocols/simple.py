@@ -35,7 +35,7 @@ def simple_template(layout: Layout) -> Template | None:
     times = {name for name in names if name in _TIME_NAMES}
     if not set(names) >= _COUNTERS or times not in ({"start_ms", "end_ms"}, {"stime", "etime"}):
         return None
-    return Template(tuple(known), checked=True)
+    return Template(tuple(known))
 
 
 def _field(member: Member) -> Field | None:

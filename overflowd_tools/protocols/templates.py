@@ -33,18 +33,35 @@ class Field(NamedTuple):
     extra: bool = False
 
 
+ICMP, ICMPV6 = 1, 58
+_TIMES = ({"stime", "etime"}, {"start_ms", "end_ms"})
+
+
+def icmp_of_port(protocol: int, dport: int) -> tuple[int, int] | None:
+    """Return the type and code of ICMP that exporters put into the destination port, or None if they are not there.
+
+    Those that know neither send 0, which is an echo reply otherwise; ICMPv6 has no type 0.
+    """
+    if protocol not in (ICMP, ICMPV6) or dport > 0xFFFF or (protocol == ICMPV6 and dport < 256):
+        return None
+    return dport >> 8, dport & 255
+
+
 class Template:
     """A record layout: the fields in wire order, without gaps; compared by identity.
 
-    checked: lines say if their times are suspect (see times.span); there are a start and an end then.
     Not a dataclass, for the time that importing those takes.
     """
 
-    __slots__ = ("checked", "fields", "length", "needs_uptime")
+    __slots__ = ("checked", "fields", "icmp_in_port", "length", "needs_uptime")
 
-    def __init__(self, fields: tuple[Field, ...], *, checked: bool = False) -> None:
+    def __init__(self, fields: tuple[Field, ...]) -> None:
         self.fields = fields
-        self.checked = checked
+        names = {field.name for field in fields if not field.extra}
+        self.checked = any(names >= ends for ends in _TIMES)
+        """Lines say if their times are suspect (see times.span): there are a start and an end."""
+        self.icmp_in_port = names >= {"protocol", "dport"} and not names & {"icmp_type", "icmp_code"}
+        """Lines of ICMP say its type and code by icmp_of_port: there are no fields for them."""
         self.needs_uptime = any(field.kind is Kind.UPTIME for field in fields)
         self.length = sum(field.length for field in fields)
         """Octets of one record."""

@@ -116,6 +116,10 @@ def expected_flows(kind: str, whole: bytes, exporter: str) -> list[dict]:
                 flow[name] = int.from_bytes(octets, "big")
         flow["start_ms"] = export_ms - signed32(uptime - flow["stime"])
         flow["end_ms"] = export_ms - signed32(uptime - flow["etime"])
+        if flow["end_ms"] < flow["start_ms"] or abs(flow["start_ms"] - export_ms) > 24 * 3600 * 1000:
+            flow["time_suspect"] = True
+        if flow["protocol"] == 1 or (flow["protocol"] == 58 and flow["dport"] >= 256):
+            flow["icmp_type"], flow["icmp_code"] = divmod(flow["dport"], 256)
         flows.append(flow)
     return flows
 

@@ -69,6 +69,7 @@ SCHEMES = {
 }
 OCTETS = dict.fromkeys(("src_mask", "dst_mask", "protocol", "tos", "marked_tos"), 1)
 OCTETS |= dict.fromkeys(("src_as", "dst_as", "in_if", "out_if", "sport", "dport"), 2)
+DAY_MS = 24 * 3600 * 1000
 every_scheme = pytest.mark.parametrize("scheme", SCHEMES)
 
 
@@ -92,6 +93,11 @@ def expected(scheme: int, record: bytes) -> dict:
     for name, absolute in (("stime", "start_ms"), ("etime", "end_ms")):
         age = (UPTIME - fields[name]) % 2**32
         fields[absolute] = EXPORT_MS - (age - 2**32 if age >= 2**31 else age)
+    if fields["end_ms"] < fields["start_ms"] or abs(fields["start_ms"] - EXPORT_MS) > DAY_MS:
+        fields["time_suspect"] = True
+    protocol, dport = fields.get("protocol"), fields.get("dport", 0)
+    if "dport" in fields and (protocol == 1 or (protocol == 58 and dport >= 256)):
+        fields["icmp_type"], fields["icmp_code"] = divmod(dport, 256)
     return fields
 
 
