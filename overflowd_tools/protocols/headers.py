@@ -57,6 +57,13 @@ def decode_header(protocol: int, octets: bytes) -> Members:
     return dissection.members()
 
 
+def decode_payload(protocol: int, octets: bytes) -> Members:
+    """Return what the beginning of the payload of an IP packet says, as decode_header. protocol: that of IP."""
+    dissection = _Dissection(octets)
+    dissection.run(lambda packet, position: _transport(packet, protocol, position))
+    return dissection.members()
+
+
 @lru_cache(maxsize=4096)
 def address_text(address: bytes) -> str:
     """Return the canonical text of an address of 4 or 16 octets."""
@@ -102,14 +109,14 @@ class _Dissection:
         return members
 
     def _outer(self, number: int) -> Members:
-        outer = _as_json(self.levels[number])
+        outer = as_json(self.levels[number])
         if number:
             outer["tunnel"] = self.tunnels[number - 1]
             outer["outer"] = self._outer(number - 1)
         return outer
 
     def _carried(self, number: int) -> Members:
-        carried = self.tunnels[number] | _as_json(self.levels[number + 1])
+        carried = self.tunnels[number] | as_json(self.levels[number + 1])
         if number + 1 < len(self.tunnels):
             carried["carries"] = self._carried(number + 1)
         return carried
@@ -132,7 +139,8 @@ _Step: TypeAlias = Callable[[_Dissection, int], tuple["_Step", int] | None]
 _Next: TypeAlias = tuple[_Step, int] | None
 
 
-def _as_json(level: Members) -> Members:
+def as_json(level: Members) -> Members:
+    """Return members with their addresses as text."""
     return {
         name: value if not isinstance(value, bytes) else value.hex(":") if len(value) == 6 else address_text(value)
         for name, value in level.items()
@@ -262,7 +270,7 @@ def _icmp(packet: _Dissection, protocol: int, position: int) -> _Next:
         inner = _Dissection(packet.data[position + 8 : packet.end], quoted=True)
         inner.run(_ip)
         if quoted := inner.members():
-            packet.level["quoted"] = _as_json(quoted)
+            packet.level["quoted"] = as_json(quoted)
     return None
 
 

@@ -20,6 +20,7 @@ NOW_MS = SECOND * 1000
 DERIVED = {"start_ms", "end_ms", "start_ns", "end_ns", "time_src", "time_suspect", "sampling_rate", "counter"}
 DERIVED |= {f"r_{name}" for name in DERIVED}
 ALIASES = {"bcount": ("l2_bcount", "bcount_total"), "pcount": ("pcount_total",)}
+ALIASES |= dict.fromkeys(("icmp_type", "icmp_code"), ("dport",))
 UNSIGNED = {"unsigned8", "unsigned16", "unsigned32", "unsigned64", "dateTimeSeconds", "dateTimeMilliseconds"}
 SIGNED = {"signed8", "signed16", "signed32", "signed64"}
 NTP = {"dateTimeMicroseconds": 1000, "dateTimeNanoseconds": 1}
@@ -78,14 +79,17 @@ def is_recovered(line: Shown, spec, octets: bytes, *, of_netflow9: bool) -> bool
     enterprise, number, _ = spec
     key, kind, field, iana, before = resolved(enterprise, number, of_netflow9=of_netflow9)
     value = expected(kind, octets)
-    if value is None or iana == 210 or line.take("", key, value):
+    if value is None or iana == 210:
+        return True
+    if iana in (21, 22) and isinstance(value, int):
+        # Only 32 bits of a clock that wraps have a field; more are shown beside it.
+        return (value <= 0xFFFFFFFF or line.take("", key, value)) and line.take(field, key, value & 0xFFFFFFFF)
+    if line.take("", key, value):
         return True
     if iana in (32, 139):
         return line.take_icmp(value, before)
     if iana in LABELS:
         return is_label(line.fields[before + "mpls"], iana - LABELS.start, octets)
-    if iana in (21, 22):
-        return (value <= 0xFFFFFFFF or line.take("", key, value)) and line.take(field, key, value & 0xFFFFFFFF)
     if value != value or kind in LISTS:
         return is_structure(line, key)
     if kind in NTP and field:
