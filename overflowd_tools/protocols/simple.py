@@ -25,7 +25,7 @@ _COUNTERS = frozenset({"bcount", "pcount"})
 
 def simple_template(layout: Layout) -> Template | None:
     """Return the layout as a template that renders without a look at the records, or None if it is not so simple."""
-    if layout.length is None or layout.options or layout.both_versions:
+    if layout.length is None or layout.options or layout.both_versions or layout.sections is not None:
         return None
     fields = [_field(member) for member in layout.members]
     known = [field for field in fields if field is not None]
