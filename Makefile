@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 300
 PYTEST_ARGS ?=
 
-.PHONY: all demo test coverage check golden bench fuzz install clean
+.PHONY: all demo test coverage check golden elements bench fuzz install clean
 
 all: .venv/run
 
@@ -62,6 +62,10 @@ check: .venv/dev
 # Writes what the commands do now into tests/golden; git diff shows what that changes.
 golden: .venv/dev
 	.venv/bin/python -m pytest tests/test_golden.py --rewrite
+
+# Writes the table of information elements anew, from the registries in OF_CORPORA.
+elements: .venv/dev
+	.venv/bin/python tests/make_elements.py "$$OF_CORPORA"
 
 bench: .venv/dev .venv/bench
 	PYTHONPATH=. .venv/bin/python tests/bench/bench.py
