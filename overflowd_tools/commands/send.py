@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 PORT = 65535
 
-_FLOW = ("saddr", "daddr", "sport", "dport", "protocol")
 _LONGEST_WAIT = 3600 * limits.SECOND
 
 
@@ -143,24 +142,21 @@ class _ToEnds:
 
     def admit(self, report: "Report", payload: bytes) -> udp.Peer | str:
         """Return where this report goes, or why it does not go."""
-        metadata = report.members["metadata"]
-        if "to" not in metadata:
+        if report.to is None:
             return "no recipient"
-        address = addresses.pack_address(metadata["to"])
+        address = addresses.pack_address(report.to)
         if address is None:
             return "not an address"
         if reason := self._deny.reason(address):
             return reason
         now = time.monotonic_ns()
-        data = report.members["flowdata"]["data"]
-        flow = " ".join(map(str, (metadata["role"], *map(data.get, _FLOW))))
-        if self._recent.has(flow, now):
+        if self._recent.has(report.flow, now):
             return "repeated"
         if reason := self._limits.refusal(address, now):
             return reason
         peer = udp.recipient(address, self._port)
         self._limits.take(address, peer.octets(payload), now)
-        self._recent.add(flow, now)
+        self._recent.add(report.flow, now)
         return peer
 
 
@@ -172,11 +168,12 @@ class _ToCollector:
         self.via = args.to
         self._context = context
         self._peer = udp.collector(args.to)
+        self._waits = not args.dry_run and (args.rate or args.bitrate)
         self._limits = limits.Limits(_settings(args, rate=math.inf, bitrate=math.inf))
 
     def admit(self, _: "Report", payload: bytes) -> udp.Peer | str:
         """Return the collector, once it may have the next report."""
-        if not self._context.args.dry_run:
+        if self._waits:
             while wait := self._limits.wait_total(time.monotonic_ns()):
                 self._context.output.flush()
                 select.select([self._context.stop], [], [], min(wait, _LONGEST_WAIT) / limits.SECOND)
@@ -223,7 +220,7 @@ class _Delivery:
 
     def deliver(self, report: "Report") -> None:
         """Send a report, unless there is a reason not to."""
-        self._settle(report.members["metadata"].get("to"), self._attempt(report))
+        self._settle(report.to, self._attempt(report))
 
     def pass_over(self) -> None:
         """Count a line that is no report; nothing comes after this command that could take it."""

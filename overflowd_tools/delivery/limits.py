@@ -4,6 +4,7 @@ A bucket is one number, the time at which it will be full again (the virtual sch
 known as GCRA). Times are nanoseconds of one clock that never goes back.
 """
 
+from collections.abc import Hashable
 from typing import NamedTuple
 
 SECOND = 1_000_000_000
@@ -77,17 +78,17 @@ class Recent:
         """Remember for a number of seconds, but never more than size things: the oldest go first."""
         self._window = round(window_s * SECOND)
         self._size = size
-        self._sent: dict[str, int] = {}
+        self._sent: dict[Hashable, int] = {}
 
     def __len__(self) -> int:
         return len(self._sent)
 
-    def has(self, thing: str, now: int) -> bool:
+    def has(self, thing: Hashable, now: int) -> bool:
         """Say whether this was sent within the window."""
         sent = self._sent.get(thing)
         return sent is not None and now - sent < self._window
 
-    def add(self, thing: str, now: int) -> None:
+    def add(self, thing: Hashable, now: int) -> None:
         """Remember that this was sent now."""
         while self._sent:
             oldest = next(iter(self._sent))

@@ -36,13 +36,10 @@ def pack(public: "PublicKey", signature: bytes, message: bytes) -> bytes:
     """
     if len(signature) != _SIGNATURE_SIZE or not message:
         raise RecordError(f"a signature of {_SIGNATURE_SIZE} bytes and a message are needed")
-    rest = b"\n%s\n%s" % (
-        binascii.b2a_base64(_ALGORITHM + public.key_number + signature, newline=False),
-        message,
-    )
-    datagram = _WITH_KEY + public.text.encode() + rest
+    signature_line = binascii.b2a_base64(_ALGORITHM + public.key_number + signature)
+    datagram = b"%s%s\n%s%s" % (_WITH_KEY, public.text.encode(), signature_line, message)
     if len(datagram) > MAX_DATAGRAM:
-        datagram = _OURS + rest
+        datagram = b"%s\n%s%s" % (_OURS, signature_line, message)
     if len(datagram) > MAX_DATAGRAM:
         raise RecordError(f"over the {MAX_DATAGRAM} bytes of a datagram")
     return datagram

@@ -1,7 +1,7 @@
 """Reading a line that may hold a report of either version, or something else altogether."""
 
 from overflowd_tools.errors import RecordError
-from overflowd_tools.reports import original, report
+from overflowd_tools.reports import original, plain, report
 
 
 def read_line(line: bytes) -> report.Report | None:
@@ -11,6 +11,9 @@ def read_line(line: bytes) -> report.Report | None:
     program could take for a report, or for one that was verified, is not passed on like that.
     Raises RecordError with the reason why the line is no report.
     """
+    found = plain.read(line)
+    if found:
+        return found
     try:
         members = original.loads(line)
     except RecordError as error:

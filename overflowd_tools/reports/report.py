@@ -37,6 +37,9 @@ FLOW_FIELDS = {
     "tos": _UINT8,
 }
 """The integers of a flow in a report, and their ranges; saddr and daddr go with them, nothing else."""
+FLOW_NAMES = ("saddr", "daddr", "sport", "dport", "protocol")
+"""What makes two flows the same one, in the order in which Report.flow has it; UNKNOWN stands for what is absent."""
+UNKNOWN = b"-"
 SAMPLING_FIELDS = {"p_ppt": (1, 10**12), "sampling_rate": (1, canonical.MAX_INTEGER)}
 """What tells a receiver for how many packets one report stands."""
 
@@ -54,15 +57,23 @@ class Report(NamedTuple):
     """A report that was read, and whose layout is right. verify() tells whether it is genuine."""
 
     version: int
-    members: dict[str, Any]
     key: PublicKey
     signed: bytes
     """The bytes that the signature is about."""
     signature: bytes
     time_ms: int
     expires_ms: int | None
+    to: str | None
+    """The address of the recipient."""
+    flow: bytes
+    """The same for all reports on one flow to one end of it: role, addresses, ports and protocol, as far as known."""
     text: bytes
     """The whole report as canonical JSON, without a newline."""
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """Return the whole report, parsed anew each time."""
+        return canonical.loads(self.text)
 
     def verify(self, accepted: Collection[PublicKey] = ()) -> None:
         """Check that the key is one of those accepted (none given: any), and that it signed this report.
@@ -123,9 +134,11 @@ def from_signed(signed: bytes, signature: bytes) -> Report:
 
 
 def _report(members: dict[str, Any], key: PublicKey, signed: bytes, signature: bytes) -> Report:
-    metadata = members["metadata"]
-    text = with_signature(signed, signature)
-    return Report(2, members, key, signed, signature, metadata["time_ms"], metadata["expires_ms"], text)
+    data, metadata = members["flowdata"]["data"], members["metadata"]
+    time_ms, expires_ms, to = metadata["time_ms"], metadata["expires_ms"], metadata.get("to")
+    parts = (metadata.get("role"), *(data.get(name) for name in FLOW_NAMES))
+    flow = b" ".join(UNKNOWN if part is None else str(part).encode() for part in parts)
+    return Report(2, key, signed, signature, time_ms, expires_ms, to, flow, with_signature(signed, signature))
 
 
 def signable(members: dict[str, Any]) -> bytes:
@@ -239,13 +252,14 @@ def address(part: dict[str, Any], name: str) -> str:
     if type(text) is not str:
         raise RecordError(f"no {name}" if text is None else f"{name} is not an address")
     try:
-        return _canonical_address(text)
+        return canonical_address(text)
     except (OSError, ValueError):
         raise RecordError(f"{name} is not an address") from None
 
 
 @lru_cache(maxsize=4096)
-def _canonical_address(text: str) -> str:
+def canonical_address(text: str) -> str:
+    """Return an address as inet_ntop(3) writes it. Raises OSError or ValueError for a text that is none."""
     family = socket.AF_INET6 if ":" in text else socket.AF_INET
     return socket.inet_ntop(family, socket.inet_pton(family, text))
 

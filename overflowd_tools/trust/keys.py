@@ -53,7 +53,7 @@ class PublicKey:
     canonical encoding: under a key of small order, one signature fits every message.
     """
 
-    __slots__ = ("key_number", "raw")
+    __slots__ = ("key_number", "raw", "text")
 
     def __init__(self, raw: bytes, key_number: bytes = b"") -> None:
         if len(raw) != 32 or not crypto_core_ed25519_is_valid_point(raw):
@@ -62,6 +62,8 @@ class PublicKey:
             raise KeyFileError("a key number has 8 octets")
         self.raw = raw
         self.key_number = key_number or crypto_hash_sha256(raw)[:8]
+        self.text = _base64(ALGORITHM + self.key_number + raw)
+        """The key as minisign and signify print it, 56 characters beginning RW."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PublicKey) and self.raw == other.raw
@@ -71,11 +73,6 @@ class PublicKey:
 
     def __repr__(self) -> str:
         return f"<PublicKey {self.text}>"
-
-    @property
-    def text(self) -> str:
-        """The key as minisign and signify print it, 56 characters beginning RW."""
-        return _base64(ALGORITHM + self.key_number + self.raw)
 
     @classmethod
     def parse(cls, text: str) -> "PublicKey":
