@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from overflowd_tools.capture.fragments import Fragments
 from overflowd_tools.capture.link import dissect
 from overflowd_tools.capture.packet import ExportMessage, IPPacket, Item, Packet, cut_by_snapshot
+from overflowd_tools.capture.plain import PlainRun
 from overflowd_tools.capture.reader import CaptureReader
 from overflowd_tools.capture.streams import Streams
 from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols.accounting import Accounts, all_streams
-from overflowd_tools.protocols.detect import Decoder, Rates
+from overflowd_tools.protocols.detect import Arrival, Decoder, Rates
 from overflowd_tools.protocols.templates import FlowBatch
 from overflowd_tools.records import FlowWriter, note_loss, packet_line, stats_line
 from overflowd_tools.rendering import address_text
@@ -80,7 +81,7 @@ class CaptureDecoder:
 
     def begin(self) -> None:
         """Begin with another capture."""
-        self._reader, self._fragments, self._streams = CaptureReader(), Fragments(), Streams()
+        self._reader, self._fragments, self._streams = CaptureReader(runs=True), Fragments(), Streams()
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the capture, and write and reject what they complete."""
@@ -115,44 +116,61 @@ class CaptureDecoder:
 
     def _take(self, items: list[Item]) -> None:
         for item in items:
-            if isinstance(item, DecodeError):
+            if isinstance(item, PlainRun):
+                self._take_run(item)
+            elif isinstance(item, DecodeError):
                 place, _, reason = str(item).rpartition(": ")
                 self._reject(place, reason, "")
-                continue
+            else:
+                self._take_item(item)
+
+    def _take_run(self, run: PlainRun) -> None:
+        """Take packets that need no dissecting."""
+        for index, (exporter, port, start, stop) in enumerate(run.datagrams):
             self.counts["packets"] += 1
+            arrival = (exporter, port, run.timestamp_ns(start))
             try:
-                if isinstance(item, ExportMessage):
-                    self.counts["datagrams"] += 1
-                    self._write_messages(f"message {item.number}", self.exports.messages(item.data, _A_FILE))
-                    continue
-                packet = dissect(item, self._fragments)
-                if isinstance(packet, DecodeError):
-                    raise packet
-                if packet is not None:
-                    self._take_packet(item, packet)
-                elif item.note:
-                    self._complain_of_cut(item)
+                decoded = self.exports.decode(run.data[start:stop], 0, arrival)
+                if decoded is None:
+                    captured = run.packet(index)
+                    packet = dissect(captured, self._fragments)
+                    assert isinstance(packet, IPPacket)
+                    self._take_other(captured, packet)
+                else:
+                    self._write_export(run.number + index, "", arrival, decoded)
             except DecodeError as error:
-                what = "message" if isinstance(item, ExportMessage) else "packet"
-                self._reject(f"{what} {item.number}", str(error), "")
+                self._reject(f"packet {run.number + index}", str(error), "")
+
+    def _take_item(self, item: Packet | ExportMessage) -> None:
+        self.counts["packets"] += 1
+        try:
+            if isinstance(item, ExportMessage):
+                self.counts["datagrams"] += 1
+                self._write_messages(f"message {item.number}", self.exports.messages(item.data, _A_FILE))
+                return
+            packet = dissect(item, self._fragments)
+            if isinstance(packet, DecodeError):
+                raise packet
+            if packet is not None:
+                self._take_packet(item, packet)
+            elif item.note:
+                self._complain_of_cut(item)
+        except DecodeError as error:
+            what = "message" if isinstance(item, ExportMessage) else "packet"
+            self._reject(f"{what} {item.number}", str(error), "")
 
     def _take_packet(self, captured: Packet, packet: IPPacket) -> None:
         decoded: FlowBatch | Decoded | list[Message] | None = None
+        arrival = (packet.source, packet.source_port or 0, captured.timestamp_ns)
         if packet.protocol == UDP:
-            arrival = (packet.source, packet.source_port or 0, captured.timestamp_ns)
             decoded = self.exports.decode(packet.payload, packet.missing, arrival)
         elif packet.protocol == TCP:
-            decoded = self._streamed(packet, captured.timestamp_ns)
+            messages = self._streams.take(packet, captured.timestamp_ns)
+            decoded = [message for data in messages for message in self.exports.messages(data, arrival)] or None
         if decoded is None:
             self._take_other(captured, packet)
-            return
-        self.counts["datagrams"] += 1
-        if isinstance(decoded, FlowBatch):
-            self._write_batch(captured, packet, decoded)
-        elif isinstance(decoded, list):
-            self._write_messages(f"packet {captured.number}", decoded)
         else:
-            self._write_decoded(captured, packet, decoded)
+            self._write_export(captured.number, captured.note, arrival, decoded)
 
     def _take_other(self, captured: Packet, packet: IPPacket) -> None:
         """Take a packet that is no export."""
@@ -168,23 +186,30 @@ class CaptureDecoder:
         if captured.note != cut_by_snapshot(len(captured.data), captured.original_length):
             self._reject(f"packet {captured.number}", captured.note, "")
 
-    def _streamed(self, packet: IPPacket, timestamp_ns: int) -> "list[Message] | None":
-        """Return the IPFIX messages that a segment completes, or None if there are none."""
-        arrival = (packet.source, packet.source_port or 0, timestamp_ns)
-        messages = self._streams.take(packet, timestamp_ns)
-        return [decoded for data in messages for decoded in self.exports.messages(data, arrival)] or None
+    def _write_export(
+        self, number: int, note: str, arrival: Arrival, decoded: "FlowBatch | Decoded | list[Message]"
+    ) -> None:
+        """Write what is in the export of the packet of this number. note: why not all of it was captured, or empty."""
+        self.counts["datagrams"] += 1
+        place = f"packet {number}"
+        if isinstance(decoded, FlowBatch):
+            self._write_batch(place, note, arrival, decoded)
+        elif isinstance(decoded, list):
+            self._write_messages(place, decoded)
+        else:
+            self._write_decoded(place, arrival, decoded)
 
-    def _write_batch(self, captured: Packet, packet: IPPacket, batch: FlowBatch) -> None:
-        lost = self._accounts.batch(batch, packet.source)
-        lines = self._writer.lines(batch, packet.source, packet.source_port or 0, captured.timestamp_ns)
+    def _write_batch(self, place: str, note: str, arrival: Arrival, batch: FlowBatch) -> None:
+        lost = self._accounts.batch(batch, arrival[0])
+        lines = self._writer.lines(batch, *arrival)
         if "flow" in self._only:
             note_loss(lines, lost)
             self._write(lines)
             self.counts["flows"] += len(lines)
         if len(lines) != batch.announced:
-            reason = captured.note or "the count in the header is wrong"
+            reason = note or "the count in the header is wrong"
             text = f"{reason}; {len(lines)} of {batch.announced} announced flows are there"
-            self._reject(f"packet {captured.number}", text, "fewer flows than announced")
+            self._reject(place, text, "fewer flows than announced")
 
     def _write_messages(self, place: str, messages: "list[Message]") -> None:
         for message in messages:
@@ -197,15 +222,14 @@ class CaptureDecoder:
             for problem in message.problems:
                 self._reject(place, problem, "")
 
-    def _write_decoded(self, captured: Packet, packet: IPPacket, decoded: "Decoded") -> None:
-        lost = self._accounts.decoded(decoded, packet.source)
+    def _write_decoded(self, place: str, arrival: Arrival, decoded: "Decoded") -> None:
+        lost = self._accounts.decoded(decoded, arrival[0])
         chosen = [line for line in decoded.lines if line.type in self._only]
-        port = packet.source_port or 0
-        lines = self._writer.decoded(decoded, chosen, packet.source, port, captured.timestamp_ns)
+        lines = self._writer.decoded(decoded, chosen, *arrival)
         note_loss(lines, lost)
         self._write_lines(lines, sum(line.type != "flow" for line in chosen))
         for problem in decoded.problems:
-            self._reject(f"packet {captured.number}", problem, "")
+            self._reject(place, problem, "")
 
     def _write_lines(self, lines: list[bytes], others: int) -> None:
         """Write lines of which so many are of other types than flow."""

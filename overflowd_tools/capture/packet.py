@@ -1,9 +1,12 @@
 """What a capture is made of, and the buffering that all its formats share."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from overflowd_tools.errors import DecodeError
+
+if TYPE_CHECKING:
+    from overflowd_tools.capture.plain import PlainRun
 
 # The longest packet that a capture may hold: MAXIMUM_SNAPLEN of libpcap. (It allows more for USB and D-Bus,
 # which carry no IP.) A greater length is damage or an attack on the reader's memory.
@@ -56,7 +59,7 @@ class ExportMessage(NamedTuple):
     data: bytes
 
 
-Item: TypeAlias = Packet | ExportMessage | DecodeError
+Item: TypeAlias = "Packet | PlainRun | ExportMessage | DecodeError"
 
 
 def cut_by_snapshot(captured: int, original: int) -> str:

@@ -6,6 +6,7 @@ Layout as in draft-ietf-opsawg-pcap; limits as in libpcap.
 import struct
 from typing import Final, Literal
 
+from overflowd_tools.capture.link import ETHERNET
 from overflowd_tools.capture.packet import (
     MAX_CAPTURED,
     Item,
@@ -15,6 +16,7 @@ from overflowd_tools.capture.packet import (
     cut_by_snapshot,
     over_limit,
 )
+from overflowd_tools.capture.plain import Clock, PlainRun, PlainWalk
 from overflowd_tools.errors import DecodeError
 
 _FILE_HEADER: Final = "IHHiIII"  # magic, version (2), time zone, accuracy, snapshot length, link type
@@ -32,8 +34,11 @@ MAGICS: Final = frozenset(magic.to_bytes(4, order) for magic in _MAGICS for orde
 class PcapReader(PacketReader):
     """Reads pcap in either byte order, with micro- or nanoseconds, and with the modified record header."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, runs: bool = False) -> None:
+        """Give packets one by one, or plain ones as runs (plain.py)."""
         super().__init__()
+        self._runs = runs
+        self._plain: PlainWalk | None = None
         self._record: struct.Struct | None = None
         self._nanoseconds = 1000
         self._link_type = 0
@@ -54,10 +59,18 @@ class PcapReader(PacketReader):
             offset = _FILE_HEADER_LENGTH
         unpack, header_length = record.unpack_from, record.size
         number, nanoseconds, link_type = self._number, self._nanoseconds, self._link_type
-        append, new = items.append, tuple.__new__
+        append, new, plain = items.append, tuple.__new__, self._plain
         end = len(data)
         self._need = header_length
-        while (start := offset + header_length) <= end:
+        while True:
+            if plain:
+                datagrams, offset = plain.walk(data, offset)
+                if datagrams:
+                    append(PlainRun(number + 1, data, datagrams, self._clock))
+                    number += len(datagrams)
+            start = offset + header_length
+            if start > end:
+                break
             seconds, fraction, captured, original = unpack(data, offset)
             if captured > MAX_CAPTURED:
                 self._number = number
@@ -87,6 +100,9 @@ class PcapReader(PacketReader):
             raise DecodeError(f"pcap version {major}.{minor} is not supported")
         self._nanoseconds = 1 if magic == _NANOSECONDS else 1000
         self._link_type = link & 0x03FFFFFF  # the bits above tell of a frame check sequence
+        if self._runs and self._link_type == ETHERNET and magic != _MODIFIED:
+            self._plain = PlainWalk("little" if order == "<" else "big")
+            self._clock = Clock(struct.Struct(order + "II"), self._stamp)
         return struct.Struct(order + ("IIII8x" if magic == _MODIFIED else "IIII"))
 
     def _parse_cut(self, data: bytes, items: list[Item]) -> None:
@@ -98,9 +114,13 @@ class PcapReader(PacketReader):
             seconds, fraction, captured, original = self._record.unpack_from(data)
             kept = data[self._record.size :]
             self._number += 1
-            stamp = seconds * 1_000_000_000 + fraction * self._nanoseconds
             note = cut_by_end(len(kept), max(captured, original))
+            stamp = self._stamp(seconds, fraction)
             items.append(Packet(self._number, stamp, self._link_type, kept, original, note))
+
+    def _stamp(self, seconds: int, fraction: int) -> int:
+        """Return the Unix nanoseconds of a time."""
+        return seconds * 1_000_000_000 + fraction * self._nanoseconds
 
 
 def file_header(link_type: int, snaplen: int = MAX_CAPTURED) -> bytes:

@@ -7,6 +7,7 @@ length and ends with that length again. Blocks of no use here are passed over wi
 import struct
 from typing import Final, NamedTuple
 
+from overflowd_tools.capture.link import ETHERNET
 from overflowd_tools.capture.packet import (
     MAX_CAPTURED,
     Item,
@@ -16,6 +17,7 @@ from overflowd_tools.capture.packet import (
     cut_by_snapshot,
     over_limit,
 )
+from overflowd_tools.capture.plain import Clock, PlainRun, PlainWalk
 from overflowd_tools.errors import DecodeError
 
 SECTION_HEADER: Final = b"\x0a\x0d\x0d\x0a"  # reads the same in either byte order
@@ -34,6 +36,8 @@ _HEADER_LENGTHS: Final = {
 }
 _PACKETS: Final = (_OBSOLETE_PACKET, _SIMPLE_PACKET, _ENHANCED_PACKET)
 
+_BEFORE_TIME: Final = 12  # octets of an enhanced packet block: type, length, interface
+
 _MAX_BLOCK: Final = 16 << 20
 _MAX_KEPT: Final = 1 << 20  # of a block that must be held until it is whole
 _MAX_INTERFACES: Final = 10_000
@@ -45,11 +49,18 @@ _OPTION_TSOFFSET: Final = 14
 _TIME_LIMIT: Final = 1 << 63  # nanoseconds: the year 2262
 
 
+def _closing(length: int) -> int:
+    """Return the octets from the end of a packet, which is so long, to that of its block, if it has no options."""
+    return -length % 4 + 4
+
+
 class _Layout:
     """The fixed parts of the blocks in one byte order."""
 
     def __init__(self, order: str) -> None:
         self.block = struct.Struct(order + "II")
+        self.enhanced = struct.Struct(order + "III")
+        self.plain = PlainWalk("little" if order == "<" else "big", lambda captured: _closing(captured) + _BEFORE_TIME)
         self.length = struct.Struct(order + "I")
         self.version = struct.Struct(order + "12xHH")
         self.interface = struct.Struct(order + "8xH2xI")
@@ -66,7 +77,7 @@ _LAYOUTS: Final = {b"\x4d\x3c\x2b\x1a": _Layout("<"), b"\x1a\x2b\x3c\x4d": _Layo
 
 
 class _Interface(NamedTuple):
-    """What a packet block needs of its interface; nanoseconds = stamp * multiplier // divisor + offset_ns."""
+    """What a packet block needs of its interface."""
 
     link_type: int
     snaplen: int
@@ -74,13 +85,19 @@ class _Interface(NamedTuple):
     divisor: int = 1
     offset_ns: int = 0
 
+    def nanoseconds(self, high: int, low: int) -> int:
+        """Return the nanoseconds of a time of two words."""
+        return (high << 32 | low) * self.multiplier // self.divisor + self.offset_ns
+
 
 class PcapngReader(PacketReader):
     """Reads pcapng: any number of sections, each of its own byte order, and of interfaces."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, runs: bool = False) -> None:
+        """Give packets one by one, or plain ones as runs (plain.py)."""
         super().__init__()
         self._need = 12
+        self._runs = runs
         self._layout = _LAYOUTS[b"\x4d\x3c\x2b\x1a"]
         self._interfaces: list[_Interface | None] = []  # None keeps the number of one that is unreadable
         self._passing = 0  # total length of the block that is being passed over
@@ -89,6 +106,10 @@ class PcapngReader(PacketReader):
     def _parse(self, data: bytes, items: list[Item]) -> int:
         offset = 0
         while True:
+            if self._runs and not self._passing:
+                before, offset = offset, self._take_plain(data, offset, items)
+                if offset > before:
+                    continue
             try:
                 consumed = self._parse_block(data, offset, items)
             except DecodeError as error:
@@ -98,6 +119,33 @@ class PcapngReader(PacketReader):
                 break
             offset += consumed
         return offset
+
+    def _take_plain(self, data: bytes, offset: int, items: list[Item]) -> int:
+        """Take the plain packets of one interface in the blocks that come next; return where they end."""
+        layout = self._layout
+        if len(data) - offset < _HEADER_LENGTHS[_ENHANCED_PACKET]:
+            return offset
+        kind, _, number = layout.enhanced.unpack_from(data, offset)
+        interface = self._interfaces[number] if number < len(self._interfaces) else None
+        if kind != _ENHANCED_PACKET or interface is None or interface.link_type != ETHERNET:
+            return offset
+        clock = Clock(layout.block, interface.nanoseconds)
+
+        def framed(data: bytes, time_at: int, stop: int) -> bool:
+            block = time_at - _BEFORE_TIME
+            total = stop - block + _closing(stop - block)
+            if layout.enhanced.unpack_from(data, block) != (_ENHANCED_PACKET, total, number):
+                return False
+            return (
+                data.startswith(data[block + 4 : block + 8], block + total - 4)
+                and 0 <= clock.at(data, time_at) < _TIME_LIMIT
+            )
+
+        datagrams, end = layout.plain.walk(data, offset + _BEFORE_TIME, framed)
+        if datagrams:
+            items.append(PlainRun(self._number + 1, data, datagrams, clock))
+            self._number += len(datagrams)
+        return end - _BEFORE_TIME
 
     def _parse_block(self, data: bytes, offset: int, items: list[Item]) -> int:
         """Return the octets used up, 0 if more are needed; raise DecodeError where there is no going on."""
@@ -204,12 +252,12 @@ class PcapngReader(PacketReader):
         if interface is None:
             items.append(self._skip(f"there is no interface {number}"))
             return
-        link_type, snaplen, multiplier, divisor, offset_ns = interface
+        link_type, snaplen = interface.link_type, interface.snaplen
         if kind == _SIMPLE_PACKET:  # has no time, and a captured length only by implication
             captured = min(original, snaplen or original, room)
             stamp = 0
         else:
-            stamp = (high << 32 | low) * multiplier // divisor + offset_ns
+            stamp = interface.nanoseconds(high, low)
         if captured > MAX_CAPTURED:
             items.append(self._skip(over_limit(captured)))
             return

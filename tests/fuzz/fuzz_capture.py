@@ -12,6 +12,7 @@ import capture_builders as build
 from overflowd_tools.capture.fragments import Fragments
 from overflowd_tools.capture.link import dissect
 from overflowd_tools.capture.packet import MAX_CAPTURED, ExportMessage, IPPacket, Packet
+from overflowd_tools.capture.plain import PlainRun
 from overflowd_tools.capture.reader import CaptureReader
 from overflowd_tools.errors import DecodeError
 
@@ -20,11 +21,12 @@ MAX_FRAGMENTS = 1 << 14
 LINK_TYPES = (0, 1, 9, 12, 50, 101, 104, 108, 113, 228, 229, 276)
 
 
-def read(pieces: Iterable[bytes]) -> list[Packet | ExportMessage | DecodeError]:
-    reader = CaptureReader()
+def read(pieces: Iterable[bytes], *, runs: bool = False) -> list[Packet | ExportMessage | DecodeError]:
+    reader = CaptureReader(runs=runs)
     items = []
     for piece in pieces:
-        items += reader.feed(piece)
+        for item in reader.feed(piece):
+            items += one_by_one(item) if isinstance(item, PlainRun) else [item]
         assert reader.buffered <= MAX_BUFFERED
         assert not (reader.finished and reader.buffered)
     items += reader.close()
@@ -32,6 +34,10 @@ def read(pieces: Iterable[bytes]) -> list[Packet | ExportMessage | DecodeError]:
     assert reader.buffered == 0
     assert all(type(item) in {Packet, ExportMessage, DecodeError} for item in items)
     return items
+
+
+def one_by_one(run: PlainRun) -> list[Packet]:
+    return [run.packet(index) for index in range(len(run.datagrams))]
 
 
 def check_packet(packet: Packet, fragments: Fragments) -> None:
@@ -53,6 +59,8 @@ def one_input(data: bytes) -> None:
     items = read([data])
     cut = zlib.crc32(data) % (len(data) + 1)
     splits = [[data[:cut], data[cut:]], [data[at : at + 7] for at in range(0, len(data), 7)]]
+    for pieces in ([data], *splits):
+        assert [str(item) for item in read(pieces, runs=True)] == [str(item) for item in items]
     for pieces in splits:
         assert [str(item) for item in read(pieces)] == [str(item) for item in items]
     messages = [item for item in items if isinstance(item, ExportMessage)]

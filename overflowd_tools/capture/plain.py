@@ -1,0 +1,121 @@
+"""Plain packets, found by one look at each: nearly all that a collector of flow exports captures.
+
+Plain is a whole UDP datagram over IPv4 without options, not a fragment, in an Ethernet frame that holds nothing else.
+Such packets need no thought one by one; all others are for the reader of the format, and for link.py.
+"""
+
+import struct
+from collections.abc import Callable
+from typing import Final, Literal, NamedTuple
+
+from overflowd_tools.capture.link import ETHERNET
+from overflowd_tools.capture.packet import Packet
+
+# Lengths, captured and on the wire; EtherType, IP version and header length; total length; fragment, TTL and protocol;
+# source; source port; UDP length. Before all of them the time, in two words.
+_RECORD: Final = struct.Struct(">8xII12xIH2xI2x4s4xH2xH2x")
+_RECORD_HEADER: Final = 16
+_HEADERS: Final = 14 + 20 + 8
+_LONGEST: Final = 14 + 65_535
+_IPV4_WITHOUT_OPTIONS: Final = 0x0800_45
+_FRAGMENT_AND_PROTOCOL: Final = 0x3FFF_00FF
+_UDP: Final = 17
+_LENGTHS_KEPT: Final = 4096
+
+Order = Literal["little", "big"]
+Datagram = tuple[bytes, int, int, int]
+"""Source address (4 octets) and port of a UDP datagram; where its payload starts and stops."""
+
+
+Framed = Callable[[bytes, int, int], bool]
+"""(data, offset of the record, where its packet stops) -> whether what is around the record is as it should be."""
+
+
+class Clock(NamedTuple):
+    """How the two words of a time are laid out, and what makes Unix nanoseconds of them."""
+
+    words: struct.Struct
+    nanoseconds: Callable[[int, int], int]
+
+    def at(self, data: bytes, offset: int) -> int:
+        """Return the time of the record there."""
+        return self.nanoseconds(*self.words.unpack_from(data, offset))
+
+
+class PlainRun(NamedTuple):
+    """Plain packets that follow each other in a capture.
+
+    number: that of the first in the file. data: octets that hold all of them. datagrams: what is in them.
+    """
+
+    number: int
+    data: bytes
+    datagrams: list[Datagram]
+    clock: Clock
+
+    def timestamp_ns(self, start: int) -> int:
+        """Return when the packet came whose payload starts there: Unix nanoseconds."""
+        return self.clock.at(self.data, start - _RECORD.size)
+
+    def packet(self, index: int) -> Packet:
+        """Return one of the packets as the readers without runs give it."""
+        _, _, start, stop = self.datagrams[index]
+        frame = self.data[start - _HEADERS : stop]
+        return Packet(self.number + index, self.timestamp_ns(start), ETHERNET, frame, len(frame))
+
+
+class PlainWalk:
+    """Walks over the plain packets of a capture.
+
+    A record here is a packet with the 16 octets of pcap before it: time and lengths. pcapng has the same ones.
+    """
+
+    def __init__(self, order: Order, gap: Callable[[int], int] = lambda _: 0) -> None:
+        """Take the byte order of the lengths. gap: captured length -> octets from the end of a packet to a record."""
+        self._lengths = _Lengths(order, gap)
+
+    def walk(self, data: bytes, offset: int, framed: Framed | None = None) -> tuple[list[Datagram], int]:
+        """Return the datagrams from `offset` on, and the offset of the first record that is not plain, or not whole."""
+        datagrams: list[Datagram] = []
+        append, unpack, lengths = datagrams.append, _RECORD.unpack_from, self._lengths
+        headers = _RECORD.size
+        end = len(data)
+        last = end - headers
+        while offset <= last:
+            captured, original, network, total, transport, source, port, udp_length = unpack(data, offset)
+            size, wanted_total, wanted_udp_length, gap = lengths[captured]
+            stop = offset + size
+            if (
+                total != wanted_total
+                or udp_length != wanted_udp_length
+                or captured != original
+                or network >> 8 != _IPV4_WITHOUT_OPTIONS
+                or transport & _FRAGMENT_AND_PROTOCOL != _UDP
+                or stop > end
+                or (framed and not framed(data, offset, stop))
+            ):
+                break
+            append((source, port, offset + headers, stop))
+            offset = stop + gap
+        return datagrams, offset
+
+
+class _Lengths(dict[int, tuple[int, int, int, int]]):
+    """Captured length, as read in network byte order -> octets with the 16, lengths in the headers of IP and UDP, gap.
+
+    A layout of the struct module has one byte order, and only those 16 may have another than the frame.
+    """
+
+    def __init__(self, order: Order, gap: Callable[[int], int]) -> None:
+        super().__init__()
+        self._order: Final = order
+        self._gap = gap
+
+    def __missing__(self, captured: int) -> tuple[int, int, int, int]:
+        length = int.from_bytes(captured.to_bytes(4), self._order)
+        if not _HEADERS <= length <= _LONGEST:
+            return 0, -1, -1, 0
+        if len(self) >= _LENGTHS_KEPT:
+            self.clear()
+        lengths = self[captured] = (_RECORD_HEADER + length, length - 14, length - 34, self._gap(length))
+        return lengths
