@@ -54,6 +54,11 @@ AS_SENT = How()
 class _Walk:
     """The way through the sets of one message, in wire order."""
 
+    __slots__ = (
+        *("_data", "_netflow9", "_room", "export", "exporters", "options", "problems", "records", "session"),
+        *("templates", "unknown"),
+    )
+
     def __init__(self, exporters: Exporters, export: Export, *, netflow9: bool) -> None:
         self.session: Session = exporters.session(export)
         self.problems: list[str] = []
@@ -72,32 +77,38 @@ class _Walk:
         templates, options = (0, 1) if self._netflow9 else (2, 3)
         try:
             for number, content in announced.sets(body):
-                if number == templates:
+                if number >= announced.FIRST_DATA_SET:
+                    self._take(number, content)
+                elif number == templates:
                     self._learn(self._templates(content))
                 elif number == options:
                     self._learn(self._options_templates(content))
-                elif number >= announced.FIRST_DATA_SET:
-                    self._take(number, content)
                 else:
                     self.problems.append(f"set of unknown kind {number}")
         except DecodeError as error:
             self.problems.append(str(error))
 
-    def flows(self, how: How, lost: int) -> Iterator[Row | Batch]:
-        """Yield the flows, in batches where that can be; options anywhere in the message count for all of it.
+    def rows(self, how: How, lost: int) -> list[Row | Batch]:
+        """Return what the message says, the flows in batches where that can be.
 
-        lost: what the sequence number says was lost before this message; its first flow tells.
+        Options anywhere in the message count for all of it. lost: what the sequence number says was lost before this
+        message; its first flow tells.
         """
+        rows: list[Row | Batch] = []
+        if how.templates:
+            rows += (template_row(self.export, *told) for told in self.templates)
+        rows += self.options
         for data in self._data:
             batch = flow_batch(self.session, data, how.rate) if how.batches and not lost else None
             if batch is not None:
-                yield batch
+                rows.append(batch)
                 continue
             for octets in checked_records(data.layout, data.content, self.problems):
                 row = flow_row(self.session, data.export, data.layout, octets, how.rate)
                 if lost:
                     row.members["seq_lost"], lost = lost, 0
-                yield row
+                rows.append(row)
+        return rows
 
     def _templates(self, content: bytes) -> Iterator[announced.Announced]:
         if self._netflow9:
@@ -219,6 +230,4 @@ def decode_ipfix(message: bytes, exporters: Exporters, arrival: tuple[bytes, int
 
 
 def _message(walk: _Walk, how: How, lost: int, count: int) -> Message:
-    templates = [template_row(walk.export, *told) for told in walk.templates] if how.templates else []
-    rows = [] if how.survey else [*templates, *walk.options, *walk.flows(how, lost)]
-    return Message(walk.export, rows, walk.problems, walk.unknown, count)
+    return Message(walk.export, [] if how.survey else walk.rows(how, lost), walk.problems, walk.unknown, count)
