@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols.netflow import decode_netflow1, decode_netflow5, decode_netflow6, decode_netflow7
 from overflowd_tools.protocols.netflow8 import decode_netflow8
 from overflowd_tools.protocols.templates import FlowBatch
@@ -23,6 +24,8 @@ _FIXED = {
 _SFLOW = {2, 4, 5}
 _ADDRESS_TYPES = {1, 2}
 _YEAR_1990, _YEAR_2100 = 631_152_000, 4_102_444_800
+_NEVER_SET = 1 << 20
+"""An exporter's clock that stands before this, in Unix seconds, counts from its start."""
 
 Arrival = tuple[bytes, int, int]
 """Exporter (4 or 16 octets), its port, and when its datagram came, in Unix nanoseconds (0: unknown)."""
@@ -72,7 +75,7 @@ class Decoder:
         Raises DecodeError for one that is cut inside its header.
         """
         if self._survey:
-            return self.messages(datagram, arrival) if _has_sets(datagram) else None
+            return self.messages(datagram, arrival) if _has_sets(datagram, missing) else None
         batch = decode(datagram, missing)
         if batch is not None:
             rate = self._rates.of(arrival[0])
@@ -83,7 +86,7 @@ class Decoder:
 
                 self._sflow = decode_sflow
             return self._sflow(datagram, counters=self._counters, headers=self._sampled_octets)
-        if not _has_sets(datagram):
+        if not _has_sets(datagram, missing):
             return None
         return self.messages(datagram, arrival)
 
@@ -122,8 +125,15 @@ class Decoder:
             how = netflow9.How(rate_of(arrival[0]), batches=True, survey=self._survey, templates=self._templates)
             if data[1] == 9:
                 return [netflow9.decode_netflow9(data, exporters, arrival, how)]
-            messages = netflow9.ipfix_messages(data)
-            return [netflow9.decode_ipfix(message, exporters, arrival, how) for message in messages]
+            found: list[Message] = []
+            for message in netflow9.ipfix_messages(data):
+                try:
+                    found.append(netflow9.decode_ipfix(message, exporters, arrival, how))
+                except DecodeError as error:
+                    if not found:
+                        raise
+                    found[-1].problems.append(str(error))
+            return found
 
         return decode_messages
 
@@ -147,8 +157,11 @@ def _is_sflow(datagram: bytes) -> bool:
     return datagram[3] in _SFLOW and int.from_bytes(datagram[4:8]) in _ADDRESS_TYPES
 
 
-def _has_sets(datagram: bytes) -> bool:
-    """Tell NetFlow 9 and IPFIX by their time of export and the number of their first set."""
+def _has_sets(datagram: bytes, missing: int) -> bool:
+    """Tell NetFlow 9 and IPFIX by their time of export, and by lengths: a DNS message may begin with the same octets.
+
+    missing: octets that the capture lacks at the end.
+    """
     version = datagram[:2]
     if version == b"\x00\x09":
         header, time = 20, datagram[8:12]
@@ -156,8 +169,25 @@ def _has_sets(datagram: bytes) -> bool:
         header, time = 16, datagram[4:8]
     else:
         return False
-    if len(datagram) < header + 4:
-        return len(datagram) >= header
-    first_set = int.from_bytes(datagram[header : header + 2])
-    credible = _YEAR_1990 <= int.from_bytes(time) < _YEAR_2100 or int.from_bytes(time) < 1 << 20
-    return credible and (first_set < 4 or first_set >= 256)
+    length_is_true = header == 16 and int.from_bytes(datagram[2:4]) == len(datagram) + missing
+    has_clock = len(time) == 4 and _YEAR_1990 <= int.from_bytes(time) < _YEAR_2100
+    if len(datagram) < header:
+        return length_is_true or (has_clock and missing > 0)
+    if not has_clock and int.from_bytes(time) >= _NEVER_SET:
+        return False
+    if length_is_true or len(datagram) < header + 4:
+        return length_is_true or has_clock
+    first_set, length = int.from_bytes(datagram[header : header + 2]), int.from_bytes(datagram[header + 2 : header + 4])
+    if 4 <= first_set < 256:  # such a number has no meaning; the sets behind it may have
+        return has_clock and _has_end(datagram, header)
+    return has_clock or 4 <= length <= len(datagram) + missing - header
+
+
+def _has_end(datagram: bytes, offset: int) -> bool:
+    """Tell whether sets of possible lengths, and no more than padding after them, fill a datagram."""
+    while len(datagram) - offset >= 4:
+        length = int.from_bytes(datagram[offset + 2 : offset + 4])
+        if length < 4:
+            return not any(datagram[offset:])
+        offset += length
+    return offset <= len(datagram)
