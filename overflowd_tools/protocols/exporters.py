@@ -255,7 +255,7 @@ class Exporters:
         layout = self._layouts.get(key)
         if layout is None:
             layout = self._layouts[key] = Layout(announced, self.elements(), netflow9=netflow9)
-            layout.simple = None if layout.sections else simple_template(layout)
+            layout.simple = simple_template(layout)
             self._fields += len(announced.fields)
             finalize(layout, self._forget_fields, len(announced.fields))
         return layout
