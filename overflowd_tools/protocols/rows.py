@@ -65,6 +65,8 @@ def option_row(session: Session, export: Export, layout: Layout, octets: list[by
     told: dict[str, Any] = {}
     for index, (member, raw) in enumerate(zip(layout.members, octets, strict=True)):
         shown = layout.shown(index, raw, session.lists)
+        if shown is None:
+            continue
         part = scope if index < layout.scopes else told
         part[member.key if member.key not in part else f"{member.key}#{index}"] = shown
     return Row("option", export, {"template": layout.number, "scope": scope, "option": told})
