@@ -2,12 +2,17 @@
 
 import json
 from fractions import Fraction
+from math import exp, factorial, log, sqrt
 from random import Random
 
 from overflowd_tools.sampling.law import PPT, Law
 from overflowd_tools.sampling.sampler import ORDINARY_PACKETS, Sampler
 
 MOST_OCTETS = 2**64
+
+STRATA = (1, 2, 10, 100, 1000, 10_000)
+"""The lowest counts of packets of the strata; what is kept with certainty is one more."""
+CERTAIN = "certain"
 
 
 class Told(Random):
@@ -80,3 +85,47 @@ def probability(line, rate, amplification=None):
         else:
             high = middle
     return chosen * Fraction(low, outcomes), kept
+
+
+def stratum(pcount, rate):
+    return CERTAIN if Law(rate).ppt(pcount) == PPT else max(low for low in STRATA if low <= pcount)
+
+
+def counts_of_packets(spread):
+    """Return counts of packets, so many of each stratum."""
+    rng = Random(1)
+    return [rng.randrange(low, 10 * low if low > 1 else 2) for low, number in spread.items() for _ in range(number)]
+
+
+def expected(pcounts, rate, times):
+    """Return mean and variance of the number kept, by stratum."""
+    moments = {}
+    for pcount in pcounts:
+        name = stratum(pcount, rate)
+        p = Law(rate).ppt(pcount) / PPT
+        mean, variance = moments.get(name, (0, 0))
+        moments[name] = (mean + times * p, variance + times * p * (1 - p))
+    return moments
+
+
+def chi_square_tail(value, degrees):
+    """Return the probability that chi-square with an even number of degrees of freedom is over value."""
+    assert degrees % 2 == 0
+    return exp(-value / 2) * sum((value / 2) ** i / factorial(i) for i in range(degrees // 2))
+
+
+def assert_fits(kept, moments):
+    """Hold the numbers that were kept, by stratum, against chi-square; what is certain has to be there to the last."""
+    assert kept.pop(CERTAIN) == moments.pop(CERTAIN)[0]
+    assert len(moments) >= 4
+    chi_square = sum((kept[name] - mean) ** 2 / variance for name, (mean, variance) in moments.items())
+    degrees = len(moments)
+    assert chi_square_tail(chi_square, degrees + degrees % 2) > 0.001
+
+
+def assert_plausible(kept, moments):
+    """Fail by chance less than once in 10^9 runs, by Bernstein's inequality for sums of independent draws."""
+    assert kept[CERTAIN] == moments.pop(CERTAIN)[0]
+    bits = log(2 * len(moments) * 1e9)
+    for name, (mean, variance) in moments.items():
+        assert abs(kept[name] - mean) <= bits / 3 + sqrt(bits * bits / 9 + 2 * variance * bits), name

@@ -21,6 +21,7 @@ class Law:
         rate: over 0, at most 1. amplification: the expected octets of reports stay below this share of the octets
         observed, whatever the rate; None for no such clamp.
         """
+        self.rate = rate
         self._rate = rate.as_integer_ratio()
         self._amplification = None if amplification is None else amplification.as_integer_ratio()
 

@@ -4,23 +4,25 @@ import json
 import re
 from collections import Counter
 from itertools import pairwise
-from math import exp, factorial, log, sqrt
+from math import sqrt
 from random import Random, SystemRandom
 
 import pytest
-from sampling_tools import Told, flow, sampler
+from sampling_tools import (
+    Told,
+    assert_fits,
+    assert_plausible,
+    chi_square_tail,
+    counts_of_packets,
+    expected,
+    flow,
+    sampler,
+    stratum,
+)
 
 from overflowd_tools.sampling.law import PPT, Law
 
-STRATA = (1, 2, 10, 100, 1000, 10_000)
-"""The lowest counts of packets of the strata; what is kept with certainty is one more."""
-
 PCOUNT = re.compile(rb'"pcount":(\d+)').search
-CERTAIN = "certain"
-
-
-def stratum(pcount, rate):
-    return CERTAIN if Law(rate).ppt(pcount) == PPT else max(low for low in STRATA if low <= pcount)
 
 
 def in_order(pcount):
@@ -29,12 +31,6 @@ def in_order(pcount):
 
 def in_another_order(pcount):
     return b'{"pcount":%d,"type":"flow"}\n' % pcount
-
-
-def counts_of_packets(spread):
-    """Return counts of packets, so many of each stratum."""
-    rng = Random(1)
-    return [rng.randrange(low, 10 * low if low > 1 else 2) for low, number in spread.items() for _ in range(number)]
 
 
 def kept_by_stratum(made, pcounts, spelled, rate, times):
@@ -50,23 +46,6 @@ def kept_by_stratum(made, pcounts, spelled, rate, times):
     for pcount, number in kept.items():
         by_stratum[stratum(int(pcount), rate)] += number
     return by_stratum
-
-
-def expected(pcounts, rate, times):
-    """Return mean and variance of the number kept, by stratum."""
-    moments = {}
-    for pcount in pcounts:
-        name = stratum(pcount, rate)
-        p = Law(rate).ppt(pcount) / PPT
-        mean, variance = moments.get(name, (0, 0))
-        moments[name] = (mean + times * p, variance + times * p * (1 - p))
-    return moments
-
-
-def chi_square_tail(value, degrees):
-    """Return the probability that chi-square with an even number of degrees of freedom is over value."""
-    assert degrees % 2 == 0
-    return exp(-value / 2) * sum((value / 2) ** i / factorial(i) for i in range(degrees // 2))
 
 
 SKIM = {1: 9600, 2: 5600, 10: 3000, 100: 1760, 1000: 25, 10_000: 15}
@@ -85,12 +64,7 @@ PARSE = {1: 1000, 2: 400, 10: 200, 100: 200, 1000: 100, 10_000: 100}
 def test_chi_square_by_strata(rate, spelled, spread, times):
     pcounts = counts_of_packets(spread)
     kept = kept_by_stratum(sampler(rate, seed=20161121)[0], pcounts, spelled, rate, times)
-    moments = expected(pcounts, rate, times)
-    assert kept.pop(CERTAIN) == moments.pop(CERTAIN)[0]
-    assert len(moments) >= 4
-    chi_square = sum((kept[name] - mean) ** 2 / variance for name, (mean, variance) in moments.items())
-    degrees = len(moments)
-    assert chi_square_tail(chi_square, degrees + degrees % 2) > 0.001
+    assert_fits(kept, expected(pcounts, rate, times))
 
 
 @pytest.mark.parametrize(
@@ -101,15 +75,10 @@ def test_chi_square_by_strata(rate, spelled, spread, times):
     ],
 )
 def test_the_randomness_of_the_system_obeys_too(rate, spelled, spread, times):
-    """Fails by chance less than once in 10^9 runs, by Bernstein's inequality for sums of independent draws."""
     system = SystemRandom()
     pcounts = counts_of_packets(spread)
     kept = kept_by_stratum(sampler(rate, waits=system, draws=system)[0], pcounts, spelled, rate, times)
-    moments = expected(pcounts, rate, times)
-    assert kept[CERTAIN] == moments.pop(CERTAIN)[0]
-    bits = log(2 * len(moments) * 1e9)
-    for name, (mean, variance) in moments.items():
-        assert abs(kept[name] - mean) <= bits / 3 + sqrt(bits * bits / 9 + 2 * variance * bits), name
+    assert_plausible(kept, expected(pcounts, rate, times))
 
 
 def test_candidates_come_as_independent_draws_do():
