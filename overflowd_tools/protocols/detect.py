@@ -88,7 +88,10 @@ class Decoder:
             return self._sflow(datagram, counters=self._counters, headers=self._sampled_octets)
         if not _has_sets(datagram, missing):
             return None
-        return self.messages(datagram, arrival)
+        messages = self.messages(datagram, arrival)
+        if missing and not any(message.problems for message in messages):
+            messages[-1].problems.append(f"the last {missing} octets are missing")
+        return messages
 
     def messages(self, data: bytes, arrival: Arrival) -> "list[Message]":
         """Decode a NetFlow 9 datagram, or the IPFIX messages in some octets. Raises as decode."""
@@ -173,14 +176,16 @@ def _has_sets(datagram: bytes, missing: int) -> bool:
     has_clock = len(time) == 4 and _YEAR_1990 <= int.from_bytes(time) < _YEAR_2100
     if len(datagram) < header:
         return length_is_true or (has_clock and missing > 0)
-    if not has_clock and int.from_bytes(time) >= _NEVER_SET:
-        return False
     if length_is_true or len(datagram) < header + 4:
         return length_is_true or has_clock
     first_set, length = int.from_bytes(datagram[header : header + 2]), int.from_bytes(datagram[header + 2 : header + 4])
     if 4 <= first_set < 256:  # such a number has no meaning; the sets behind it may have
         return has_clock and _has_end(datagram, header)
-    return has_clock or 4 <= length <= len(datagram) + missing - header
+    if has_clock:
+        return True
+    counts_from_start = int.from_bytes(time) < _NEVER_SET
+    fits = 4 <= length <= len(datagram) + missing - header
+    return fits and (counts_from_start or _has_end(datagram, header))
 
 
 def _has_end(datagram: bytes, offset: int) -> bool:

@@ -10,6 +10,8 @@ _WINDOW = 1 << 31
 _NEAR = 1000
 """A number so little behind the expected one is a late datagram; further behind, the exporter began anew."""
 _COUNTERS = 8
+_GAPS = 8
+_NUMBERS = 0xFFFFFFFF
 
 
 class _Counter(NamedTuple):
@@ -24,7 +26,7 @@ class Stream:
     """One stream of sequence numbers: what came next, what did not."""
 
     __slots__ = (
-        *("_counts_datagrams", "_expected", "_parked", "_previous", "_slack"),
+        *("_counts_datagrams", "_expected", "_gaps", "_parked", "_previous", "_slack"),
         *("lost", "messages", "reordered", "restarted", "unknown"),
     )
 
@@ -40,6 +42,8 @@ class Stream:
         """How much lower than expected the next number may be."""
         self._counts_datagrams = False
         self._parked: tuple[_Counter, ...] = ()
+        self._gaps: tuple[tuple[int, int], ...] = ()
+        """First and size of what was lost lately, and may yet come late."""
 
     def records(self, number: int, count: int | None) -> int:
         """Take the number of a message of count records, each of which counts; return how many are lost before it.
@@ -53,7 +57,7 @@ class Stream:
             self.unknown += 1
             self._expected = None
         elif lost >= 0:
-            self._expected = number + count & 0xFFFFFFFF
+            self._expected = number + count & _NUMBERS
         return max(lost, 0)
 
     def datagrams(self, number: int, count: int) -> int:
@@ -64,10 +68,10 @@ class Stream:
         """
         if self._previous is not None and not self._counts_datagrams:
             before, records = self._previous
-            step = number - before & 0xFFFFFFFF
+            step = number - before & _NUMBERS
             if 0 < step < records / 2:
                 self._counts_datagrams = True
-                self._expected = before + 1 & 0xFFFFFFFF
+                self._expected = before + 1 & _NUMBERS
         late = self.reordered
         lost = self.records(number, 1 if self._counts_datagrams else max(count, 1))
         if self.reordered == late:
@@ -79,18 +83,36 @@ class Stream:
         """Return how many are lost, or -1 for a message of count that comes late."""
         if self._expected is None:
             return 0
-        gap = number - self._expected & 0xFFFFFFFF
+        gap = number - self._expected & _NUMBERS
+        if gap == 0:
+            return 0
         if gap <= _NEAR:
-            self.lost += gap
+            self._lose(self._expected, gap)
             return gap
         behind = 0x100000000 - gap
         if behind <= self._slack:
             return 0
         if behind <= _NEAR:
             self.reordered += 1
-            self.lost = max(self.lost - count, 0)
+            self._fill(number, count)
             return -1
         return self._jump(self._expected, number, gap)
+
+    def _lose(self, first: int, size: int) -> None:
+        self.lost += size
+        self._gaps = ((first, size), *self._gaps[: _GAPS - 1])
+
+    def _fill(self, number: int, count: int) -> None:
+        """Take back as lost what a late message brings; not for a copy of one that came before (mirror ports)."""
+        for first, size in self._gaps:
+            at = number - first & _NUMBERS
+            if at < size:
+                found = min(count, size - at)
+                self.lost = max(self.lost - found, 0)
+                parts = ((first, at), (number + found & _NUMBERS, size - at - found))
+                others = [gap for gap in self._gaps if gap != (first, size)]
+                self._gaps = (*(part for part in parts if part[1]), *others)[:_GAPS]
+                return
 
     def _jump(self, expected: int, number: int, gap: int) -> int:
         """Take a number far from the expected one; return how many are lost.
@@ -99,16 +121,20 @@ class Stream:
         left before, the jump that led away from it was no loss.
         """
         for counter in self._parked:
-            near = number - counter.expected & 0xFFFFFFFF
+            near = number - counter.expected & _NUMBERS
             if near <= _NEAR:
                 others = tuple(other for other in self._parked if other is not counter)
                 self._parked = (_Counter(expected, 0, 0), *others)
-                self.lost = max(self.lost - counter.lost, 0) + near
+                self._gaps = tuple(gap for gap in self._gaps if gap[0] != counter.expected)
+                self.lost = max(self.lost - counter.lost, 0)
+                if near:
+                    self._lose(counter.expected, near)
                 self.restarted -= counter.restarted
                 return near
         lost = gap if gap < _WINDOW else 0
         restarted = int(gap >= _WINDOW)
         self._parked = (_Counter(expected, lost, restarted), *self._parked[: _COUNTERS - 1])
-        self.lost += lost
         self.restarted += restarted
+        if lost:
+            self._lose(expected, lost)
         return lost
