@@ -30,6 +30,7 @@ ADDRESS_RATES = 8192
 """Most sampling rates that one address tells."""
 MEMORY = 36_000_000
 """Octets of memory for templates and rates, by these shares; a template that many exporters announce counts once."""
+_MEMORY_LEFT = MEMORY * 15 // 16
 _FIELD_OCTETS, _RATE_OCTETS = 400, 200
 _NEWCOMERS = 100
 """So many addresses that were heard once stay, even where many others were heard again."""
@@ -84,7 +85,7 @@ class _Address:
     def __init__(self, exporter: bytes) -> None:
         self.exporter = exporter
         self.sessions: OrderedDict[tuple[str, int, int], Session] = OrderedDict()
-        self.options: dict[int, options.Options] = {}
+        self.options: OrderedDict[int, options.Options] = OrderedDict()
         """By domain: exporters change their port at every restart, and what their options said still holds."""
         self.fields = 0
         self.rates = 0
@@ -163,6 +164,8 @@ class Exporters:
         session = address.sessions[key] = self._new_session()
         session.address = address
         session.options = address.options.setdefault(export.domain, session.options)
+        session.options.sessions += 1
+        address.options.move_to_end(export.domain)
         self._count += 1
         if len(address.sessions) > ADDRESS_SESSIONS:
             self._drop_session(address)
@@ -270,8 +273,9 @@ class Exporters:
         address = session.address
         address.rates += more
         self._rates += more
-        while address.rates > ADDRESS_RATES and len(address.options) > 1:
-            self._drop_options(address)
+        for told in address.options.values():
+            if address.rates > ADDRESS_RATES and told is not session.options:
+                self._forget_options(address, told)
         if more:
             self._make_room(session)
 
@@ -292,15 +296,26 @@ class Exporters:
             self._drop_heaviest(session)
 
     def _drop_heaviest(self, session: Session) -> None:
-        """Forget the addresses that take most, with some to spare for what comes next; or a part of this session."""
+        """Forget the addresses that take most, with some to spare for what comes next; of this session's, a part."""
         for address in sorted(self._addresses.values(), key=lambda each: -each.octets):
-            if self._octets <= MEMORY * 15 // 16:
+            if self._octets <= _MEMORY_LEFT:
                 return
             if address is session.address:
-                self._trim(session)
-                return
-            self._addresses.move_to_end(address.exporter, last=False)
-            self._drop(self._addresses)
+                self._shed(session)
+            else:
+                self._addresses.move_to_end(address.exporter, last=False)
+                self._drop(self._addresses)
+
+    def _shed(self, session: Session) -> None:
+        """Forget what the address of a session has told, and this session last."""
+        address = session.address
+        while self._octets > _MEMORY_LEFT and len(address.sessions) > 1:
+            self._drop_session(address)
+        while self._octets > _MEMORY_LEFT and len(session.layouts) > 1:
+            self._trim(session)
+        for told in address.options.values():
+            if self._octets > _MEMORY_LEFT and told is not session.options:
+                self._forget_options(address, told)
 
     def _trim(self, session: Session) -> None:
         """Forget a part of the templates of a session, those first that were announced least recently."""
@@ -319,13 +334,20 @@ class Exporters:
         """Forget the session of an address that was heard least recently."""
         _, session = address.sessions.popitem(last=False)
         self._pending.drop_all(session.pending)
+        session.options.sessions -= 1
         address.fields -= session.fields
         self._count -= 1
         self.forgotten += 1
 
     def _drop_options(self, address: _Address) -> None:
-        """Forget what the domain of an address told that has told least recently."""
-        told = address.options.pop(next(iter(address.options)))
+        """Forget a domain of an address that has no session any more: there are more domains than sessions."""
+        while next(iter(address.options.values())).sessions:
+            address.options.move_to_end(next(iter(address.options)))
+        _, told = address.options.popitem(last=False)
+        self._forget_options(address, told)
+
+    def _forget_options(self, address: _Address, told: options.Options) -> None:
+        """Forget what a domain of an address has told."""
         address.rates -= len(told)
         self._rates -= len(told)
         told.clear()

@@ -55,6 +55,8 @@ class Options:
     """The state of one exporter's domain; bounded, the oldest of too many samplers and interfaces is forgotten."""
 
     def __init__(self) -> None:
+        self.sessions = 0
+        """How many sessions it is of."""
         self.boot_ms: int | None = None
         self.restored_s: int | None = None
         """When all this was last good, Unix seconds, if it is from an earlier run and nothing was told since."""
