@@ -136,7 +136,7 @@ def create_file(path: StrPath, data: bytes, mode: int) -> None:
     directory = os.path.dirname(path) or "."
     temporary = os.path.join(directory, f".overflowd-{os.urandom(8).hex()}")
     try:
-        _make_directories(directory)
+        make_directories(directory)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
             with open(descriptor, "wb") as file:
@@ -146,24 +146,26 @@ def create_file(path: StrPath, data: bytes, mode: int) -> None:
             os.link(temporary, path)  # a rename would replace what is there
         finally:
             os.unlink(temporary)
-        _sync_directory(directory)
+        sync_directory(directory)
     except FileExistsError:
         raise KeyFileError(f"{path}: there already, and never overwritten") from None
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be made: {error.strerror}") from None
 
 
-def _make_directories(path: str) -> None:
+def make_directories(path: str) -> None:
+    """Make a directory (mode 0700) and those above it, where they are missing. Raises OSError."""
     if os.path.isdir(path):
         return
     parent = os.path.dirname(path) or "."
-    _make_directories(parent)
+    make_directories(parent)
     with suppress(FileExistsError):  # another process was faster
         os.mkdir(path, 0o700)
-    _sync_directory(parent)
+    sync_directory(parent)
 
 
-def _sync_directory(path: str) -> None:
+def sync_directory(path: str) -> None:
+    """Bring the names in a directory to the disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -1,0 +1,220 @@
+"""The index of a keyring: an SQLite database made from the log, and made again whenever it does not fit that.
+
+Nothing in it is lost with it. SQLite itself keeps it whole through crashes; how far it follows the log is written in
+the same transaction as what it took from there. Everyone who uses it holds the lock of the log.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import NamedTuple
+
+from overflowd_tools.trust.reputation import FIELDS, Numbers, Record
+
+_TYPES = {bytes: "BLOB", str: "TEXT", int: "INTEGER"}
+_COLUMNS = ", ".join(
+    f"{name} {_TYPES[type(first)]} {'PRIMARY KEY' if name == 'key' else 'NOT NULL'}" for name, first in FIELDS.items()
+)
+_SCHEMA = {
+    "keys": f"CREATE TABLE keys ({_COLUMNS}) WITHOUT ROWID",
+    "numbers": (
+        "CREATE TABLE numbers (key BLOB, epoch INTEGER, recipient TEXT, low INTEGER NOT NULL, high INTEGER NOT NULL, "
+        "received INTEGER NOT NULL, last_ms INTEGER NOT NULL, PRIMARY KEY (key, epoch, recipient)) WITHOUT ROWID"
+    ),
+    "window": (
+        "CREATE TABLE window (slot BLOB PRIMARY KEY, digest BLOB NOT NULL, key BLOB NOT NULL, "
+        "time_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, place INTEGER NOT NULL, "
+        "passed INTEGER NOT NULL) WITHOUT ROWID"
+    ),
+    "window_time": "CREATE INDEX window_time ON window (key, time_ms)",
+    "window_expiry": "CREATE INDEX window_expiry ON window (expires_ms)",
+    "statements": (
+        "CREATE TABLE statements (key BLOB, kind TEXT, text BLOB NOT NULL, PRIMARY KEY (key, kind)) WITHOUT ROWID"
+    ),
+    "progress": "CREATE TABLE progress (log TEXT NOT NULL, place INTEGER NOT NULL, tail BLOB NOT NULL)",
+}
+_MARKS = ", ".join("?" * len(FIELDS))
+
+
+class Entry(NamedTuple):
+    """A report in the window of replays."""
+
+    slot: bytes
+    digest: bytes
+    key: bytes
+    time_ms: int
+    expires_ms: int
+    place: int
+    """Where its line is in the log."""
+    passed: int
+    """Whether it was passed on; one that was held back may come again."""
+
+
+class Index:
+    """An open index. Every method may raise sqlite3.Error, after which it is to be made again."""
+
+    def __init__(self, path: str) -> None:
+        """Open the database, or make an empty one (mode 0600)."""
+        self.path = path
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        self._database = sqlite3.connect(path, isolation_level=None, timeout=30)
+        self._inode = os.stat(path).st_ino
+        try:
+            self._prepare()
+        except BaseException:
+            self._database.close()
+            raise
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    def is_current(self) -> bool:
+        """Tell whether the file at the path is still the one that is open."""
+        try:
+            return os.stat(self.path).st_ino == self._inode
+        except FileNotFoundError:
+            return False
+
+    def _prepare(self) -> None:
+        run = self._database.execute
+        run("PRAGMA trusted_schema = OFF")
+        run("PRAGMA journal_mode = WAL")
+        run("PRAGMA synchronous = NORMAL")
+        run("PRAGMA cache_size = -16384")
+        found = dict(run("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+        if not found:
+            run("BEGIN")
+            for statement in _SCHEMA.values():
+                run(statement)
+            run("INSERT INTO progress VALUES ('', 0, x'')")
+            run("COMMIT")
+        elif found != _SCHEMA:
+            raise sqlite3.DatabaseError("not the index of a keyring")
+
+    def begin(self) -> None:
+        """Begin a transaction."""
+        self._database.execute("BEGIN IMMEDIATE")
+
+    def commit(self, log: str, place: int, tail: bytes) -> None:
+        """End a transaction, after which the index follows the log of this id up to this place."""
+        self._database.execute("UPDATE progress SET log = ?, place = ?, tail = ?", (log, place, tail))
+        self._database.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo a transaction, if there is one."""
+        if self._database.in_transaction:
+            self._database.execute("ROLLBACK")
+
+    def progress(self) -> tuple[str, int, bytes]:
+        """Return the id of the log, the place up to which it was followed, and the octets before that."""
+        log, place, tail = self._database.execute("SELECT log, place, tail FROM progress").fetchone()
+        return log, place, tail
+
+    def record(self, key: bytes) -> Record | None:
+        """Return what is known about a key."""
+        row = self._database.execute("SELECT * FROM keys WHERE key = ?", (key,)).fetchone()
+        return Record(row) if row else None
+
+    def records(self) -> Iterator[Record]:
+        """Return what is known about every key."""
+        return map(Record, self._database.execute("SELECT * FROM keys"))
+
+    def numbers(self, key: bytes, epoch: int, recipient: str) -> Numbers | None:
+        """Return the numbers of the reports to one recipient."""
+        chosen = "SELECT low, high, received FROM numbers WHERE key = ? AND epoch = ? AND recipient = ?"
+        row = self._database.execute(chosen, (key, epoch, recipient)).fetchone()
+        return Numbers(*row) if row else None
+
+    def all_numbers(self, key: bytes) -> list[tuple[int, str, int, int, int, int]]:
+        """Return (epoch, recipient, low, high, received, last_ms) of every recipient of a key."""
+        chosen = "SELECT epoch, recipient, low, high, received, last_ms FROM numbers WHERE key = ? ORDER BY last_ms"
+        return self._database.execute(chosen, (key,)).fetchall()
+
+    def entry(self, slot: bytes) -> Entry | None:
+        """Return the report of this slot in the window."""
+        row = self._database.execute("SELECT * FROM window WHERE slot = ?", (slot,)).fetchone()
+        return Entry._make(row) if row else None
+
+    def entries(self) -> Iterator[Entry]:
+        """Return the window in the order of the log."""
+        return map(Entry._make, self._database.execute("SELECT * FROM window ORDER BY place"))
+
+    def statements(self, key: bytes) -> dict[str, bytes]:
+        """Return the statements about a key by their kinds."""
+        return dict(self._database.execute("SELECT kind, text FROM statements WHERE key = ?", (key,)))
+
+    def put_records(self, records: Iterable[Record]) -> None:
+        """Write records."""
+        values = (record.values() for record in records)
+        self._database.executemany(f"REPLACE INTO keys VALUES ({_MARKS})", values)  # noqa: S608 - marks alone
+
+    def put_numbers(self, rows: Iterable[tuple[bytes, int, str, int, int, int, int]]) -> None:
+        """Write (key, epoch, recipient, low, high, received, last_ms)."""
+        self._database.executemany("REPLACE INTO numbers VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def put_entries(self, entries: Iterable[Entry]) -> None:
+        """Write entries of the window."""
+        self._database.executemany("REPLACE INTO window VALUES (?, ?, ?, ?, ?, ?, ?)", entries)
+
+    def move_entries(self, places: Iterable[tuple[int, bytes]]) -> None:
+        """Write (place, slot) of entries whose lines have moved."""
+        self._database.executemany("UPDATE window SET place = ? WHERE slot = ?", places)
+
+    def put_statement(self, key: bytes, kind: str, text: bytes) -> None:
+        """Write a statement."""
+        self._database.execute("REPLACE INTO statements VALUES (?, ?, ?)", (key, kind, text))
+
+    def forget(self, key: bytes) -> None:
+        """Delete everything about a key."""
+        for table in ("keys", "numbers", "window", "statements"):
+            self._database.execute(f"DELETE FROM {table} WHERE key = ?", (key,))  # noqa: S608 - our own names
+
+    def expired(self, before_ms: int) -> dict[bytes, int]:
+        """Delete the entries that expired before this time, and return how many each key had."""
+        counts = dict(
+            self._database.execute("SELECT key, count(*) FROM window WHERE expires_ms < ? GROUP BY key", (before_ms,))
+        )
+        if counts:
+            self._database.execute("DELETE FROM window WHERE expires_ms < ?", (before_ms,))
+        return counts
+
+    def oldest(self, key: bytes, number: int) -> tuple[int, int]:
+        """Delete the entries of a key with the earliest times; return how many, and the latest of these times."""
+        chosen = "SELECT slot, time_ms FROM window WHERE key = ? ORDER BY time_ms LIMIT ?"
+        rows: list[tuple[bytes, int]] = self._database.execute(chosen, (key, number)).fetchall()
+        self._database.executemany("DELETE FROM window WHERE slot = ?", [(slot,) for slot, _ in rows])
+        return len(rows), rows[-1][1] if rows else 0
+
+    def trim_numbers(self, key: bytes, most: int) -> None:
+        """Delete the numbers of those recipients of a key who were not heard of for longest."""
+        chosen = "SELECT epoch, recipient FROM numbers WHERE key = ? ORDER BY last_ms DESC LIMIT -1 OFFSET ?"
+        rows = self._database.execute(chosen, (key, most)).fetchall()
+        removal = "DELETE FROM numbers WHERE key = ? AND epoch = ? AND recipient = ?"
+        self._database.executemany(removal, [(key, *row) for row in rows])
+
+    def least_valuable(self, number: int) -> list[tuple[bytes, str]]:
+        """Return (key, text) of keys that no operator has spoken about, those that could be missed first."""
+        chosen = "SELECT key, text FROM keys WHERE NOT kept ORDER BY min(corroborated, 20), days, last_ms LIMIT ?"
+        return self._database.execute(chosen, (number,)).fetchall()
+
+    def remembered(self) -> int:
+        """Return how many reports are in the window."""
+        row: tuple[int | None] = self._database.execute("SELECT sum(remembered) FROM keys").fetchone()
+        return row[0] or 0
+
+    def most_remembered(self) -> Record | None:
+        """Return the key that could best do with fewer reports in the window: untrusted, and with the most of them."""
+        chosen = (
+            "SELECT * FROM keys WHERE remembered > 0 "
+            "ORDER BY kept OR (days >= 7 AND corroborated >= 20), remembered DESC LIMIT 1"
+        )
+        row = self._database.execute(chosen).fetchone()
+        return Record(row) if row else None
+
+    def forgettable(self) -> int:
+        """Return how many keys there are that no operator has spoken about."""
+        row: tuple[int] = self._database.execute("SELECT count(*) FROM keys WHERE NOT kept").fetchone()
+        return row[0]
