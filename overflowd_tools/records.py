@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from overflowd_tools.errors import RecordError
 from overflowd_tools.protocols.accounting import statistics
 from overflowd_tools.protocols.templates import FlowBatch, Template
-from overflowd_tools.rendering import FRAGMENTS_KEPT, Renderer, ShapeWriter, address_text, compile_template, member
+from overflowd_tools.rendering import FRAGMENTS_KEPT, Renderer, address_text, compile_template, member
 
 if TYPE_CHECKING:
     from overflowd_tools.capture.packet import IPPacket
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from overflowd_tools.protocols.exporters import Batch, Row
     from overflowd_tools.protocols.lines import Decoded, Line
     from overflowd_tools.protocols.sequence import Stream
+    from overflowd_tools.shapes import ShapeWriter
 
 
 def flow_line(fields: dict[str, Any]) -> bytes:
@@ -81,7 +82,7 @@ class FlowWriter:
         """Show with the envelope also what the header of the datagram said, and where and when it arrived."""
         self._envelope = envelope
         self._renderers: dict[Template, Renderer] = {}
-        self._shapes = ShapeWriter()
+        self._shapes: ShapeWriter | None = None
 
     def lines(self, batch: FlowBatch, exporter: bytes, exporter_port: int, received_ns: int) -> list[bytes]:
         """Return one line for each flow of the batch. Arguments as for head."""
@@ -125,24 +126,18 @@ class FlowWriter:
     def decoded(
         self, decoded: "Decoded", lines: "list[Line]", exporter: bytes, exporter_port: int, received_ns: int
     ) -> list[bytes]:
-        """Return the text of these lines of a datagram whose protocol has no clock: flows were when it came.
-
-        A line of records with a template of their own gives many.
-        """
+        """Return the text of these lines of a datagram whose protocol has no clock: flows were when it came."""
         text = _clockless_origin(decoded.source, exporter, decoded.domain, tuple(decoded.head.items()))
         if received_ns:
             moment = received_ns // 1_000_000
             text += b',"start_ms":%d,"end_ms":%d,"time_src":"recv"' % (moment, moment)
         if self._envelope:
             text += b',"exporter_port":%d,' % exporter_port + flow_line(decoded.envelope)[1:-2]
-        texts: list[bytes] = []
-        for line in lines:
-            template = getattr(line.shape, "template", None)
-            if template is None:
-                texts.append(self._shapes.text(line, text))
-            else:
-                texts += self._renderer(template)(text, line.values[0], 0, 0)
-        return texts
+        if self._shapes is None:
+            from overflowd_tools.shapes import ShapeWriter
+
+            self._shapes = ShapeWriter()
+        return self._shapes.texts(lines, text)
 
     def _row(self, row: "Row | Any") -> bytes:
         export, members = row.export, row.members

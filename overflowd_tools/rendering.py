@@ -1,19 +1,25 @@
-"""From decoded flows to the text of lines: one generated function a template, one format a shape.
+"""From decoded flows to the text of lines: one generated function a template.
 
 Nothing here is in the way of a flow but the formatting of its numbers: no dictionary, and no JSON library.
 """
 
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache, partial
 from itertools import groupby
 from struct import Struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from overflowd_tools.protocols.templates import ICMP, ICMPV6, Field, Kind, Template, icmp_of_port
+from overflowd_tools.protocols.templates import (
+    ICMP,
+    ICMPV6,
+    Field,
+    Kind,
+    Part,
+    Spans,
+    Template,
+    icmp_of_port,
+)
 from overflowd_tools.protocols.times import DAY_MS
-
-if TYPE_CHECKING:
-    from overflowd_tools.protocols.lines import Line, Shape
 
 FLOW_PREFIX = b'{"type":"flow","pcount":'
 FRAGMENTS_KEPT = 4096
@@ -24,8 +30,7 @@ Renderer = Callable[[bytes, bytes, int, int], list[bytes]]
 _CORE = ("flags", "protocol", "tos")
 _ABSOLUTE = {"stime": "start_ms", "etime": "end_ms"}
 _ENDS = {*_ABSOLUTE, *_ABSOLUTE.values()}
-_MOVING = {"saddr", "daddr", "pcount", "bcount", "sport", "dport", *_ENDS}
-_MOVING |= {"sample_seq", "sample_pool", "ip_id"}
+_MOVING = {"saddr", "daddr", "pcount", "bcount", "sport", "dport", "ip_id", *_ABSOLUTE, *_ABSOLUTE.values()}
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _NEAR = [bytes(range(max(octet - 4, 0), octet + 5)) for octet in range(123)]
 """First octets of sysUptime, which count 4.7 hours -> those less than a day away, where bit 31 is in no way."""
@@ -59,6 +64,8 @@ def _section(field: Field) -> str:
     """Return what a field shares with neighbours that are rendered in one piece with it."""
     if field.kind is Kind.PADDING:
         return "padding"
+    if field.part is not None:
+        return "part"
     if field.extra:
         return "extra"
     if field.name in _MOVING:
@@ -80,6 +87,7 @@ class _Plan:
         self._times: list[tuple[str, Kind, str]] = []
         self._rest: list[tuple[bytes, str]] = []
         self._extra: list[tuple[bytes, str]] = []
+        self._parts: dict[Part, list[str]] = {}
         self._uptime_offsets: dict[str, int] = {}
         self._pcount = ""
 
@@ -88,6 +96,10 @@ class _Plan:
         length = sum(field.length for field in fields)
         if section == "padding":
             self._codes += f"{length}x"
+        elif section == "part":
+            for field in fields:
+                assert field.part is not None
+                self._parts.setdefault(field.part, []).append(self._unpack(f"{field.length}s"))
         elif section in ("core", "rest", "extra"):
             target = {"core": self._core, "rest": self._rest, "extra": self._extra}[section]
             target.append((b"%s", self._look_up(fields, leading=target is not self._extra or bool(target))))
@@ -125,9 +137,11 @@ class _Plan:
             self._pcount = value
         elif field.name not in _ABSOLUTE.values():
             self._flow.append((member(field.name), value))
+        if field.also:
+            self._flow.append((member(field.also), value))
         if field.kind is Kind.UPTIME:
             self._uptime_offsets[field.name] = self._offset
-        if field.name in _ENDS:
+        if field.kind is Kind.UPTIME or field.name in _ABSOLUTE.values():
             self._times.append((_ABSOLUTE.get(field.name, field.name), field.kind, value))
 
     def _unpack(self, code: str, name: str = "") -> str:
@@ -137,6 +151,11 @@ class _Plan:
 
     def compile(self) -> Renderer:
         """Return the renderer of all that was added."""
+        for part, variables in self._parts.items():
+            self._add_part(part, " + ".join(variables))
+        if self._template.spans is not None:
+            self._names["SPANS"] = partial(_span_texts, self._template.spans)
+            self._rest.append((b"%s", "span"))
         names = {
             **self._names,
             "FORM": self._form(),
@@ -147,13 +166,22 @@ class _Plan:
         renderer: Renderer = names["render"]
         return renderer
 
+    def _add_part(self, part: Part, octets: str) -> None:
+        """Add what octets, an expression, say as one."""
+        if part.names:
+            self._rest.append((b"%s", f"{self._keep(lambda key: _members_text(part.show(key)[0]))}[{octets}]"))
+        if part.extra:
+            comma = 0 if self._extra else 1
+            table = self._keep(lambda key: _members_text(dict(part.show(key)[1]))[comma:])
+            self._extra.append((b"%s", f"{table}[{octets}]"))
+
     def _form(self, suspect: bytes = b"") -> bytes:
         """Return the format of a line."""
         start = FLOW_PREFIX + b"%d%s" if self._pcount else b'{"type":"flow"%s'
         times = [(member(name), "") for name, _, _ in self._times]
         pieces = b"".join(form for form, _ in (*self._flow, *self._core, *times, *self._rest))
         extra = b',"ie":{' + b"".join(form for form, _ in self._extra) + b"}" if self._extra else b""
-        return start + pieces + suspect + extra + b"}\n"
+        return start + pieces + _members_text(self._template.constants) + suspect + extra + b"}\n"
 
     def _source(self) -> str:
         """Return the source of the renderer: quick where all times are near the export, right everywhere."""
@@ -191,7 +219,11 @@ def render(head, records, export_ms, uptime_ms):
         values += [value for _, value in (*self._flow, *self._core)]
         values += times.values()
         values += [value for _, value in (*self._rest, *self._extra)]
-        return f"{form} % ({', '.join(values)},) for {', '.join(self._variables)}, in unpack(records)"
+        variables, records = f"({''.join(f'{variable}, ' for variable in self._variables)})", "unpack(records)"
+        if self._template.spans is not None:
+            variables += ", span"
+            records = f"zip({records}, SPANS(records, export_ms, uptime_ms))"
+        return f"{form} % ({', '.join(values)},) for {variables} in {records}"
 
 
 class _Fragments(dict[Any, bytes]):
@@ -267,6 +299,17 @@ def _octets_text(field: Field, value: bytes) -> bytes:
     return b'"%s"' % value.hex().encode()
 
 
+def _members_text(members: Mapping[str, Any]) -> bytes:
+    """Return members as JSON, each after a comma."""
+    import orjson
+
+    return b"," + orjson.dumps(dict(members))[1:-1] if members else b""
+
+
+def _span_texts(spans: Spans, records: bytes, export_ms: int, uptime_ms: int) -> Iterator[bytes]:
+    return map(_members_text, spans(records, export_ms, uptime_ms))
+
+
 def _text(octets: bytes) -> bytes:
     import orjson
 
@@ -278,53 +321,3 @@ def _text(octets: bytes) -> bytes:
 def member(name: str, form: bytes = b"%d") -> bytes:
     """Return one member of a JSON object after its first, as a format."""
     return b',"%s":' % name.encode() + form
-
-
-class ShapeWriter:
-    """Renders lines of decoders that give values and shapes (protocols/lines.py), by one format a shape."""
-
-    def __init__(self) -> None:
-        self._formats: dict[tuple[Shape, str], tuple[bytes, list[tuple[int, Callable[[Any], bytes]]], int]] = {}
-
-    def text(self, line: "Line", head: bytes) -> bytes:
-        """Return the text of a line. head: the members that stand after type and pcount, each after a comma."""
-        known = self._formats.get((line.shape, line.type))
-        if known is None:
-            if len(self._formats) >= FRAGMENTS_KEPT:
-                self._formats.clear()
-            known = self._formats[line.shape, line.type] = _shape_format(line.shape, line.type)
-        form, texts, packets = known
-        values = [*line.values]
-        for index, text in texts:
-            values[index] = text(values[index])
-        if packets < 0:
-            return form % (head, *values)
-        return form % (values.pop(packets), head, *values)
-
-
-def _shape_format(shape: "Shape", line_type: str) -> tuple[bytes, list[tuple[int, Callable[[Any], bytes]]], int]:
-    """Return the format of a shape, which values need a function to become text, and where its pcount is."""
-    from overflowd_tools.protocols.lines import Kind as Values
-
-    functions: dict[Values, Callable[[Any], bytes]] = {
-        Values.ADDRESS: address_text,
-        Values.MAC: lambda octets: bytes(octets).hex(":").encode(),
-        Values.HEX: lambda octets: bytes(octets).hex().encode(),
-        Values.TEXT: _json,
-        Values.FLOAT: _json,
-        Values.JSON: _json,
-    }
-    quoted = (Values.ADDRESS, Values.MAC, Values.HEX)
-    texts = [(index, functions[kind]) for index, kind in enumerate(shape.kinds) if kind in functions]
-    packets = shape.names.index("pcount") if "pcount" in shape.names else -1
-    form = b'{"type":"%s"' % line_type.encode() + (b',"pcount":%d%s' if packets >= 0 else b"%s")
-    for index, (name, kind) in enumerate(zip(shape.names, shape.kinds, strict=True)):
-        if index != packets:
-            form += member(name, b"%d" if kind is Values.INTEGER else b'"%s"' if kind in quoted else b"%s")
-    return form + b"}\n", texts, packets
-
-
-def _json(value: Any) -> bytes:
-    import orjson
-
-    return orjson.dumps(value)

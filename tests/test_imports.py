@@ -17,7 +17,8 @@ MAY_IMPORT = {
     "capture": ("errors",),
     "protocols": ("errors",),
     "rendering": ("protocols",),
-    "records": ("capture.packet", "errors", "protocols", "rendering"),
+    "shapes": ("protocols", "rendering"),
+    "records": ("capture.packet", "errors", "protocols", "rendering", "shapes"),
     "decoding": ("capture", "errors", "protocols", "records", "rendering"),
     "template_file": ("errors", "protocols", "records", "rendering"),
     "sampling": ("errors", "records", "rendering"),
@@ -35,13 +36,13 @@ MAY_IMPORT = {
 }
 """Room -> what it may import beside itself: whole rooms, or single modules of them."""
 
-SANS_IO = ("capture", "protocols", "rendering", "records", "decoding", "template_file", "sampling", "reports")
+SANS_IO = ("capture", "protocols", "rendering", "shapes", "records", "decoding", "template_file", "sampling", "reports")
 SYSTEM = {"asyncio", "fcntl", "http", "pathlib", "select", "selectors", "signal", "subprocess", "sys", "time"}
 
 LIBRARIES = {
     "nacl": {"trust/keys.py"},
     "orjson": {
-        *("commands/send.py", "records.py", "rendering.py"),
+        *("commands/send.py", "records.py", "rendering.py", "shapes.py"),
         *("reports/canonical.py", "reports/original.py", "reports/writer.py"),
     },
     "backports": {"stream.py"},

@@ -4,7 +4,7 @@ A shape is made once for a form of record and kept, so that the line's text can 
 """
 
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 
 class Kind(Enum):
@@ -35,6 +35,11 @@ class Line(NamedTuple):
     type: str
     shape: Shape
     values: tuple[Any, ...]
+
+
+WRITTEN: Final = Shape(("texts", Kind.JSON))
+"""The shape of a line of type flow that stands for many, each of one packet. Its one value is a list of their texts:
+what follows the members of the datagram in each, from a comma to the newline."""
 
 
 class Decoded(NamedTuple):

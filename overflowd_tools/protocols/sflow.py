@@ -9,9 +9,9 @@ from typing import Final
 
 from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols.headers import Members, address_text
-from overflowd_tools.protocols.lines import Decoded, Line
+from overflowd_tools.protocols.lines import WRITTEN, Decoded, Line
 from overflowd_tools.protocols.sflow4 import read_samples4
-from overflowd_tools.protocols.sflow_common import LEAST_SAMPLE, Packer, common_line, common_sample
+from overflowd_tools.protocols.sflow_common import common_samples
 from overflowd_tools.protocols.sflow_counters import COUNTERS
 from overflowd_tools.protocols.sflow_lines import (
     INTERNAL,
@@ -50,8 +50,8 @@ def decode_sflow(datagram: bytes, *, counters: bool = True, headers: bool = True
     header; what is wrong with samples goes to `problems`.
 
     counters: False lets counter samples go unread where they need not be read to find the next sample.
-    headers: False leaves the sampled octets out where the addresses in them could be read; the commonest samples then
-    come as lines of a PackedShape (sflow_common.py), which stand for many.
+    headers: False leaves the sampled octets out where the addresses in them could be read.
+    The commonest samples come as text (sflow_common.py), many of them in one line of the shape WRITTEN.
     """
     if len(datagram) < 8:
         raise DecodeError(f"sFlow header cut short: {len(datagram)} octets")
@@ -83,41 +83,49 @@ def decode_sflow(datagram: bytes, *, counters: bool = True, headers: bool = True
 def _read_samples(
     data: bytes, position: int, count: int, lines: list[Line], problems: list[str], *, counters: bool, headers: bool
 ) -> None:
-    packer = Packer(lines)
+    texts: list[bytes] = []
     left = count
     while left and position + 8 <= len(data):
+        common = common_samples(data, position, header=headers)
+        if common is not None:
+            before = left
+            position, left = common(data, position, left, texts)
+            if left < before:
+                continue
         left -= 1
         kind, length = _TWO.unpack_from(data, position)
         after = position + 8 + length
-        if kind in _FLOW_SAMPLES and length >= LEAST_SAMPLE and after <= len(data):
-            common = common_sample(data, position + 8, after, expanded=kind == _EXPANDED_FLOW)
-            if common is not None:
-                if headers:
-                    lines.append(common_line(data, common))
-                else:
-                    packer.add(common)
-                position = after
-                continue
-        elif not counters and kind in _COUNTER_SAMPLES and _may_begin(data, after):
+        if not counters and kind in _COUNTER_SAMPLES and _may_begin(data, after):
             position = after
             continue
-        packer.flush()
+        if texts:
+            lines.append(Line("flow", WRITTEN, (texts,)))
+            texts = []
         found: list[str] = []
-        reader = Reader(data, position + 8, min(after, len(data)))
-        try:
-            lines.append(_read_sample(kind, reader, found, headers=headers))
-            position = _next_sample(data, reader.position, after)
-        except DecodeError as error:
-            found.append(str(error))
-            position = after
-        if after > len(data):
-            found.append(f"{length} octets promised, {len(data) - after + length} there")
+        position = _read_sample(data, position, lines, found, headers=headers)
         problems += [f"sample {count - left} of {count}: {problem}" for problem in found]
-    packer.flush()
+    if texts:
+        lines.append(Line("flow", WRITTEN, (texts,)))
     if left:
         problems.append(f"{left} of {count} samples are missing")
     elif any(data[position:]):
         problems.append(f"{len(data) - position} octets after the last sample")
+
+
+def _read_sample(data: bytes, position: int, lines: list[Line], problems: list[str], *, headers: bool) -> int:
+    """Read any sample, as much of it as there is, and return where the next one begins."""
+    kind, length = _TWO.unpack_from(data, position)
+    after = position + 8 + length
+    reader = Reader(data, position + 8, min(after, len(data)))
+    try:
+        lines.append(_sample(kind, reader, problems, headers=headers))
+        following = _next_sample(data, reader.position, after)
+    except DecodeError as error:
+        problems.append(str(error))
+        following = after
+    if after > len(data):
+        problems.append(f"{length} octets promised, {len(data) - position - 8} there")
+    return following
 
 
 def _next_sample(data: bytes, read: int, after: int) -> int:
@@ -136,7 +144,7 @@ def _may_begin(data: bytes, position: int) -> bool:
     return kind in _KNOWN_SAMPLES and position + length <= len(data)
 
 
-def _read_sample(kind: int, reader: Reader, problems: list[str], *, headers: bool) -> Line:
+def _sample(kind: int, reader: Reader, problems: list[str], *, headers: bool) -> Line:
     if kind in _FLOW_SAMPLES:
         members = _flow_sample(reader, expanded=kind == _EXPANDED_FLOW)
         return _packet(members, reader, problems).line("flow", header=headers)

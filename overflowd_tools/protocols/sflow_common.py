@@ -1,250 +1,377 @@
-"""The commonest sFlow samples as records of templates: what is checked is read, the rest stays octets in their order.
+"""The commonest sFlow samples, written as text while they are read: a line costs one unpacking and one formatting.
 
-So a line costs one unpacking, and the lines of many samples can be written without unpacking them one by one.
+They are flow samples of TCP or UDP over IP over Ethernet, with at most one VLAN tag, one extended_switch and one
+extended_router. All that must be checked of those has its place, and one function is generated for each make of them.
+Runs of fields that take few different values are looked up by their octets, in tables of texts that were checked when
+they were made; octets that do not belong there have no text. Their sample, and any other, is for the careful way.
 """
 
 import struct
-from typing import Final, TypeAlias
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
 
-from overflowd_tools.protocols.headers import ETHERNET, TUNNEL_PORTS
-from overflowd_tools.protocols.lines import Kind as LineKind
-from overflowd_tools.protocols.lines import Line, Shape
-from overflowd_tools.protocols.sflow_lines import INTERNAL, shape_of
+from overflowd_tools.protocols.headers import ETHERNET, TUNNEL_PORTS, address_text
+from overflowd_tools.protocols.sflow_lines import INTERNAL
 from overflowd_tools.protocols.sflow_records import EXTENDED_ROUTER, EXTENDED_SWITCH, SAMPLED_HEADER
-from overflowd_tools.protocols.templates import Field, Kind, Template
 
-_TWO: Final = struct.Struct("!II")
-_COMPACT: Final = struct.Struct("!4xI12xIIIII")  # up to the length of the first record
-_EXPANDED: Final = struct.Struct("!4xI16xIIIII")
-_COMPACT_IN_EXPANDED: Final = ((0, 4), (8, 24), (28, 32), (36, 40))
-_SWITCH_RECORD: Final = _TWO.pack(EXTENDED_SWITCH, 16)
-_NEXT_HOP_IPV4: Final = 1
-_FRAME: Final = struct.Struct("!I8xI12xH")  # a sampled_header up to the EtherType
-_PACKET: Final = struct.Struct("!I8xI12xHBxH2xHxB10xHH8xB")  # up to the offset of TCP
-_TAG: Final = struct.Struct("!HH")
-_IPV4: Final = struct.Struct("!BxH2xHxB10xHH8xB")  # version, total length, fragment, protocol, ports, offset of TCP
-_IPV6: Final = struct.Struct("!IHB33xHH8xB")
-_LONG: Final = struct.Struct("!I")
-_VLAN: Final = struct.Struct("!HB")
-_WORDS6: Final = struct.Struct("!BII")
-_WHOLE: Final = frozenset((0, 0x4000))
+Run = Callable[[bytes, int, int, list[bytes]], tuple[int, int]]
+"""(datagram, position, samples left, texts) -> where the first sample begins that is not of this make, samples left.
+
+The texts of those before it have been added: what follows the members of the datagram in a line, from a comma on.
+"""
+
+_KEPT: Final = 4096
+_WHOLE: Final = (0, 0x4000)
 """Flags and offset of an IPv4 packet that is no fragment."""
-_ETHERNET_SIZE: Final = 14
-_TAG_SIZE: Final = 4
-_LEAST_HEADER: Final = _ETHERNET_SIZE + _TAG_SIZE + 20 + 14
-_LEAST_HEADER6: Final = _ETHERNET_SIZE + _TAG_SIZE + 40 + 14
-_LEAST_RECORD: Final = 16 + _LEAST_HEADER
-LEAST_SAMPLE: Final = 8 * 4 + 8 + _LEAST_RECORD
-"""Octets of the smallest sample that common_sample may take."""
+_NEXT_HOP_IPV4: Final = 1
+_LEAST_HEADER: Final = {4: 14 + 4 + 20 + 14, 6: 14 + 4 + 40 + 14}
+"""Version of IP -> octets up to the flags of TCP, with a tag."""
+_STARTS: Final = {4: b"\x08\x00\x45", 6: b"\x86\xdd"}
+"""Version of IP -> EtherType and, of IPv4, the first octet: there are no options."""
+
+_EXPANDED: Final = {b"\0\0\0\1": False, b"\0\0\0\3": True}
+"""Type of a flow sample -> whether it is an expanded one."""
+_TAG: Final = b"\x81\x00"
+_VERSIONS: Final = {starts[:2]: version for version, starts in _STARTS.items()}
+_BESIDE_SIZE: Final = 24
+"""Octets of a record that may be beside the sampled_header; and how each begins."""
+_BESIDE_STARTS: Final = tuple(struct.pack("!II", number, 16) for number in (EXTENDED_SWITCH, EXTENDED_ROUTER))
+
+_SOURCE: Final = struct.Struct("!II")
+_EXPANDED_SOURCE: Final = struct.Struct("!III")
+_SAMPLING: Final = struct.Struct("!IIIIIII")
+_EXPANDED_SAMPLING: Final = struct.Struct("!IIIIIIIII")
+_ETHERNET: Final = struct.Struct("!II6s6s")
+_FRAGMENT: Final = struct.Struct("!HBB")
+_SWITCH: Final = struct.Struct("!8xIIII")
+_ROUTER: Final = struct.Struct("!8xI4sII")
 
 
-class PackedShape(Shape):
-    """The shape of a line that stands for many: its one value is their records of the template, one after the other."""
+class _Make(NamedTuple):
+    """What decides where everything is in a sample, and how it is shown.
 
-    __slots__ = ("template",)
-
-    def __init__(self, template: Template) -> None:
-        super().__init__(("records", LineKind.HEX))
-        self.template = template
-
-
-class Layout:
-    """How a common sample is laid out in a record, and the shapes of its line: with the header, and packed."""
-
-    __slots__ = ("packed", "shape", "unpack")
-
-    def __init__(self, *fields: Field) -> None:
-        self.packed = PackedShape(Template(fields))
-        self.shape = shape_of((*(field.name for field in fields if field.kind is not Kind.PADDING), "header"))
-        self.unpack = struct.Struct("!" + "".join(map(_code, fields))).unpack
-
-
-CommonSample: TypeAlias = tuple[Layout, bytes, int]
-"""A sample: the layout of its record, the record, and where in the datagram its sampled_header begins."""
-
-
-def common_line(data: bytes, sample: CommonSample) -> Line:
-    """Return the line of a sample of this datagram."""
-    layout, record, start = sample
-    header = data[start + 16 : start + 16 + int.from_bytes(data[start + 12 : start + 16])]
-    return Line("flow", layout.shape, (*layout.unpack(record), header))
-
-
-class Packer:
-    """Packs samples that follow each other and have the same layout into one line."""
-
-    def __init__(self, lines: list[Line]) -> None:
-        """Take the list to which the lines go."""
-        self._lines = lines
-        self._layout: Layout | None = None
-        self._records: list[bytes] = []
-
-    def add(self, sample: CommonSample) -> None:
-        """Add a sample."""
-        layout, record, _ = sample
-        if layout is not self._layout:
-            self.flush()
-            self._layout = layout
-        self._records.append(record)
-
-    def flush(self) -> None:
-        """Write the line of what was added since, if anything was."""
-        if self._layout is not None:
-            self._lines.append(Line("flow", self._layout.packed, (b"".join(self._records),)))
-            self._layout = None
-            self._records.clear()
-
-
-def _code(field: Field) -> str:
-    """Return the code of the struct module for a field."""
-    if field.kind is Kind.PADDING:
-        return f"{field.length}x"
-    return {1: "B", 2: "H", 4: "I"}[field.length] if field.kind is Kind.UNSIGNED else f"{field.length}s"
-
-
-def common_sample(data: bytes, position: int, after: int, *, expanded: bool) -> CommonSample | None:
-    """Return a flow sample of TCP or UDP over IP over Ethernet, perhaps with a VLAN tag.
-
-    Other records than extended_switch and extended_router, and whatever is odd, give None.
+    lead: octets of records before the sampled_header. version: of IP. header: the octets of the header are shown.
     """
-    if expanded:
-        source_class, in_form, in_if, out_form, out_if, count = _EXPANDED.unpack_from(data, position)
-        if source_class or in_form or out_form or in_if >= INTERNAL or out_if >= INTERNAL:
-            return None
-        sampling = b"".join([data[position + start : position + end] for start, end in _COMPACT_IN_EXPANDED])
-        return _with_records(data, position + _EXPANDED.size, after, count, sampling)
-    source, in_if, out_if, count, number, size = _COMPACT.unpack_from(data, position)
-    if source >= 0x1000000 or in_if >= INTERNAL or out_if >= INTERNAL:
+
+    expanded: bool
+    lead: int
+    tagged: bool
+    version: int
+    header: bool
+
+
+_runs: Final[dict[tuple[bool, int, bool, int, bool], Run]] = {}
+
+
+def common_samples(data: bytes, position: int, *, header: bool) -> Run | None:
+    """Return what writes samples of the make that the one there seems to be of, or None if it is not a common one.
+
+    header: with the octets of the sampled header.
+    """
+    expanded = _EXPANDED.get(data[position : position + 4])
+    if expanded is None:
         return None
-    start = position + 40
-    if number == SAMPLED_HEADER and size >= _LEAST_RECORD and start + size + 24 == after and count == 2:
-        # The very commonest, whose octets are all in their places.
-        header_protocol, length, ethertype, version, total, fragment, protocol, sport, dport, offset = (
-            _PACKET.unpack_from(data, start)
-        )
-        if (
-            data[start + size : start + size + 8] == _SWITCH_RECORD
-            and header_protocol == ETHERNET
-            and ethertype == 0x0800
-            and version == 0x45
-            and fragment in _WHOLE
-            and length >= _LEAST_HEADER
-            and size == length + 19 & ~3
-            and not _is_odd(protocol, total - 20, sport, dport, offset)
-        ):
-            return _LAYOUTS[0x0800, protocol, 16, 0], data[position : start + 64] + data[after - 16 : after], start
-    return _with_records(data, start - 8, after, count, data[position : position + 28])
-
-
-def _with_records(data: bytes, position: int, after: int, count: int, sampling: bytes) -> CommonSample | None:
-    """Return the sample whose records begin there."""
-    start = size = 0
-    switch = router = b""
-    for _ in range(count):
-        if position + 24 > after:
-            return None
-        number, length = _TWO.unpack_from(data, position)
-        if number == SAMPLED_HEADER and not start:
-            start, size = position + 8, length
-        elif number == EXTENDED_SWITCH and length == 16 and not switch:
-            switch = data[position + 8 : position + 24]
-        elif number == EXTENDED_ROUTER and length == 16 and data[position + 11] == _NEXT_HOP_IPV4 and not router:
-            router = data[position + 12 : position + 24]
-        else:
-            return None
-        position += 8 + length
-    if position != after or size < _LEAST_RECORD:
+    first = start = position + (52 if expanded else 40)
+    while data[start : start + 8] in _BESIDE_STARTS and start < first + 2 * _BESIDE_SIZE:
+        start += _BESIDE_SIZE
+    ethertype = data[start + 36 : start + 38]
+    tagged = ethertype == _TAG
+    version = _VERSIONS.get(data[start + 40 : start + 42] if tagged else ethertype)
+    if version is None:
         return None
-    return _with_packet(data, start, size, sampling, (switch, router))
+    make = expanded, start - first, tagged, version, header
+    run = _runs.get(make)
+    if run is None:
+        run = _runs[make] = _generate(_Make(*make))
+    return run
 
 
-def _with_packet(
-    data: bytes, start: int, size: int, sampling: bytes, extended: tuple[bytes, bytes]
-) -> CommonSample | None:
-    """Return the sample whose sampled_header is there."""
-    header_protocol, length, ethertype = _FRAME.unpack_from(data, start)
-    if header_protocol != ETHERNET or length < _LEAST_HEADER or size != length + 19 & ~3:
-        return None
-    vlan, router = extended
-    at = start + 16 + _ETHERNET_SIZE
-    if ethertype == 0x8100:
-        tag, ethertype = _TAG.unpack_from(data, at)
-        at += _TAG_SIZE
-        if not vlan:
-            vlan = _VLAN.pack(tag & 0xFFF, tag >> 13)
-        elif vlan[:4] != _LONG.pack(tag & 0xFFF):
-            return None
-    if ethertype == 0x0800:
-        version, total, fragment, protocol, sport, dport, offset = _IPV4.unpack_from(data, at)
-        if version != 0x45 or fragment not in _WHOLE or _is_odd(protocol, total - 20, sport, dport, offset):
-            return None
-        packet = data[at : at + 34]
-    elif ethertype == 0x86DD and length >= _LEAST_HEADER6:
-        word, payload, protocol, sport, dport, offset = _IPV6.unpack_from(data, at)
-        if word >> 28 != 6 or _is_odd(protocol, payload, sport, dport, offset):
-            return None
-        packet = _WORDS6.pack(word >> 20 & 0xFF, word & 0xFFFFF, payload + 40) + data[at : at + 54]
-    else:
-        return None
-    # What stands before the sampled_header ends with its format and length; the EtherType is the one after the tag.
-    record = b"".join((sampling, data[start - 12 : start + 28], data[at - 2 : at], packet, vlan, router))
-    return _LAYOUTS[ethertype, protocol, len(vlan), len(router)], record, start
+class _OddError(KeyError):
+    """These octets are not those of a common sample."""
 
 
-def _is_odd(protocol: int, payload: int, sport: int, dport: int, offset: int) -> bool:
-    """Tell whether a packet is not one of TCP or UDP whose header is all there, with flags in one octet, no tunnel."""
-    if protocol == 6:
-        return payload < 20 or offset & 0x0F != 0
-    return protocol != 17 or payload < 8 or dport in TUNNEL_PORTS or sport in TUNNEL_PORTS
+class _Table(dict[bytes, Any]):
+    """Octets -> what a function makes of them; emptied when it has grown too large. Raises _OddError as that does."""
+
+    def __init__(self, read: Callable[..., Any], *arguments: Any) -> None:
+        super().__init__()
+        self._read = read
+        self._arguments = arguments
+
+    def __missing__(self, octets: bytes) -> Any:
+        value = self._read(octets, *self._arguments)
+        if len(self) >= _KEPT:
+            self.clear()
+        self[octets] = value
+        return value
 
 
-def _unused(octets: int) -> Field:
-    return Field("", octets, Kind.PADDING)
+class _Halves(dict[int, bytes]):
+    """Half an IPv4 address -> its text; there are no more than 65536."""
+
+    def __missing__(self, half: int) -> bytes:
+        text = self[half] = b"%d.%d" % (half >> 8, half & 0xFF)
+        return text
 
 
-# Fields that change from sample to sample stand alone; neighbours that do not may be written in one piece.
-_APART: Final = _unused(0)
-_SAMPLED: Final = (
-    *(Field("sample_seq", 4), Field("source_id", 4), Field("sampling_rate", 4), Field("sample_pool", 4)),
-    *(Field("drops", 4), Field("in_if", 4), Field("out_if", 4)),
-    # The last octet of the record's format is 1, and so is the number of packets.
-    *(
-        _unused(4 + 3),
-        Field("pcount", 1),
-        _unused(4),
-        Field("hdr_proto", 4),
-        Field("frame_len", 4),
-        Field("stripped", 4),
-        _unused(4),
-    ),
-    *(Field("dmac", 6, Kind.MAC), Field("smac", 6, Kind.MAC), Field("ethertype", 2)),
-)
-_PORTS: Final = (Field("sport", 2), Field("dport", 2))
+def _source(octets: bytes) -> bytes:
+    source, rate = _SOURCE.unpack(octets)
+    if source >= 0x1000000:  # of another class than interfaces
+        raise _OddError
+    return b',"source_id":%d,"sampling_rate":%d' % (source, rate)
+
+
+def _expanded_source(octets: bytes) -> bytes:
+    source_class, source, rate = _EXPANDED_SOURCE.unpack(octets)
+    if source_class:
+        raise _OddError
+    return b',"source_id":%d,"sampling_rate":%d' % (source, rate)
+
+
+def _sampling(octets: bytes) -> tuple[bytes, int, int]:
+    """Return the text of drops and interfaces, the number of records, and the octets of that of the header."""
+    drops, in_if, out_if, records, number, size, protocol = _SAMPLING.unpack(octets)
+    if in_if >= INTERNAL or out_if >= INTERNAL or not 1 <= records <= 1 + len(_BESIDE_STARTS):
+        raise _OddError
+    if number != SAMPLED_HEADER or protocol != ETHERNET:
+        raise _OddError
+    return b',"drops":%d,"in_if":%d,"out_if":%d,"hdr_proto":%d' % (drops, in_if, out_if, protocol), records, size
+
+
+def _expanded_sampling(octets: bytes) -> tuple[bytes, int, int]:
+    drops, in_form, in_if, out_form, out_if, *others = _EXPANDED_SAMPLING.unpack(octets)
+    if in_form or out_form:
+        raise _OddError
+    return _sampling(_SAMPLING.pack(drops, in_if, out_if, *others))
+
+
+def _ethernet(octets: bytes, rest: bytes, least: int) -> tuple[bytes, int, int]:
+    """Return the text of the Ethernet addresses, the octets of a record of the sampled header, and of the header.
+
+    rest: the octets behind the addresses.
+    """
+    stripped, length, dmac, smac = _ETHERNET.unpack_from(octets)
+    if octets[_ETHERNET.size :] != rest or length < least:
+        raise _OddError
+    addresses = dmac.hex(":").encode(), smac.hex(":").encode()
+    return b',"stripped":%d,"dmac":"%s","smac":"%s"' % (stripped, *addresses), length + 19 & ~3, length
+
+
+def _fragment(octets: bytes) -> tuple[bytes, int]:
+    """Return the text of flags and time to live of an IPv4 packet, and its protocol."""
+    fragment, ttl, protocol = _FRAGMENT.unpack(octets)
+    if fragment not in _WHOLE:
+        raise _OddError
+    return b',"frag_flags":%d,"frag_off":0,"ttl":%d' % (fragment >> 8, ttl), protocol
+
+
+def _beside(octets: bytes, tagged: bool, records: int) -> bytes:
+    """Return the text of the VLAN tag, if the octets begin with one, and of the records beside the header."""
+    start = 2 if tagged else 0
+    tag = int.from_bytes(octets[:start])
+    vlans = b',"vlan":%d,"vlan_prio":%d' % (tag & 0xFFF, tag >> 13) if tagged else b""
+    beside = {octets[at : at + 8]: octets[at : at + _BESIDE_SIZE] for at in range(start, len(octets), _BESIDE_SIZE)}
+    switch, router = (beside.pop(begin, b"") for begin in _BESIDE_STARTS)
+    if beside or not len(octets) - start == len(switch + router) == (records - 1) * _BESIDE_SIZE:
+        raise _OddError
+    if switch:
+        numbers = _SWITCH.unpack(switch)
+        if tagged and numbers[0] != tag & 0xFFF:
+            raise _OddError
+        vlans = b',"vlan":%d,"vlan_prio":%d,"post_vlan":%d,"post_vlan_prio":%d' % numbers
+    if not router:
+        return vlans
+    kind, nexthop, *masks = _ROUTER.unpack(router)
+    if kind != _NEXT_HOP_IPV4:
+        raise _OddError
+    return vlans + b',"nexthop":"%s","src_mask":%d,"dst_mask":%d' % (_address(nexthop), *masks)
+
+
+def _address(address: bytes) -> bytes:
+    return address_text(address).encode()
+
+
+_OCTETS: Final = [b"%d" % octet for octet in range(256)]
+_SHARED: Final[dict[str, Any]] = {
+    "ODD": _OddError,
+    "OCTETS": _OCTETS,
+    "FLAGS": [b',"flags":%s' % octet for octet in _OCTETS],
+    "TUNNELS": TUNNEL_PORTS,
+    "HALVES": _Halves(),
+    "ADDRESSES": _Table(_address),
+    "FRAGMENTS": _Table(_fragment),
+}
+_SOURCES: Final = {False: _Table(_source), True: _Table(_expanded_source)}
+_SAMPLINGS: Final = {False: _Table(_sampling), True: _Table(_expanded_sampling)}
+_ETHERNETS: Final = {
+    (tagged, version): _Table(_ethernet, (_TAG if tagged else b"") + starts, _LEAST_HEADER[version])
+    for tagged in (False, True)
+    for version, starts in _STARTS.items()
+}
+_BESIDES: Final = {
+    tagged: {records: _Table(_beside, tagged, records) for records in range(1, 2 + len(_BESIDE_STARTS))}
+    for tagged in (False, True)
+}
+
+
+class _Piece(NamedTuple):
+    """A piece of a line: where it stands, its format, and the source of its values."""
+
+    place: int
+    form: bytes
+    values: str
+
+
+class _Network(NamedTuple):
+    """How a version of IP is read, from behind `_STARTS` to the ports.
+
+    layout, names: see the struct module. also: further statements. length: source of the octets of the packet, of
+    which `header` are not those of the transport protocol.
+    """
+
+    layout: str
+    names: str
+    also: str
+    length: str
+    header: int
+    pieces: tuple[_Piece, ...]
+
+
+_CHANGING, _CORE, _REST = range(3)
+"""The order of a line. One with the octets of the header has the order of the sample."""
+
 _NETWORKS: Final = {
-    0x0800: (
-        *(_unused(1), Field("tos", 1), Field("bcount", 2), Field("ip_id", 2), Field("frag_flags", 1)),
-        *(Field("frag_off", 1), Field("ttl", 1), Field("protocol", 1), _unused(2)),
-        *(Field("saddr", 4, Kind.IPV4), Field("daddr", 4, Kind.IPV4), *_PORTS),
+    4: _Network(
+        layout="BHH4s2xHHHH",
+        names="tos, total, ip_id, fragment, source1, source2, target1, target2",
+        also="fragment, protocol = FRAGMENTS[fragment]",
+        length="total",
+        header=20,
+        pieces=(
+            _Piece(_REST, b',"ethertype":2048', ""),
+            _Piece(_CORE, b',"tos":%s', "OCTETS[tos]"),
+            _Piece(_CHANGING, b',"bcount":%d,"ip_id":%d', "total, ip_id"),
+            _Piece(_REST, b"%s", "fragment"),
+            _Piece(_CORE, b',"protocol":%s', "OCTETS[protocol]"),
+            _Piece(_CHANGING, b',"saddr":"%s.%s"', "HALVES[source1], HALVES[source2]"),
+            _Piece(_CHANGING, b',"daddr":"%s.%s"', "HALVES[target1], HALVES[target2]"),
+        ),
     ),
-    0x86DD: (
-        *(_APART, Field("tos", 1), Field("flow_label", 4), Field("bcount", 4), _unused(6), Field("protocol", 1)),
-        *(Field("ttl", 1), Field("saddr", 16, Kind.IPV6), Field("daddr", 16, Kind.IPV6), *_PORTS),
+    6: _Network(
+        layout="IHBB16s16s",
+        names="word, payload, protocol, ttl, saddr, daddr",
+        also="if word >> 28 != 6: break",
+        length="payload",
+        header=0,
+        pieces=(
+            _Piece(_REST, b',"ethertype":34525', ""),
+            _Piece(_CORE, b',"tos":%s', "OCTETS[word >> 20 & 0xFF]"),
+            _Piece(_REST, b',"flow_label":%d', "word & 0xFFFFF"),
+            _Piece(_CHANGING, b',"bcount":%d', "payload + 40"),
+            _Piece(_CORE, b',"protocol":%s', "OCTETS[protocol]"),
+            _Piece(_REST, b',"ttl":%s', "OCTETS[ttl]"),
+            _Piece(_CHANGING, b',"saddr":"%s","daddr":"%s"', "ADDRESSES[saddr], ADDRESSES[daddr]"),
+        ),
     ),
 }
-_TRANSPORTS: Final = {6: (_unused(9), Field("flags", 1)), 17: (_unused(10),)}
-_VLANS: Final = {
-    0: (),
-    3: (Field("vlan", 2), Field("vlan_prio", 1)),
-    16: (Field("vlan", 4), Field("vlan_prio", 4), Field("post_vlan", 4), Field("post_vlan_prio", 4)),
-}
-_ROUTERS: Final = {0: (), 12: (_APART, Field("nexthop", 4, Kind.IPV4), Field("src_mask", 4), Field("dst_mask", 4))}
-_LAYOUTS: Final = {
-    (ethertype, protocol, vlan, router): Layout(
-        *(*_SAMPLED, *_NETWORKS[ethertype], *_TRANSPORTS[protocol], *_VLANS[vlan], *_ROUTERS[router])
+_SAMPLE: Final = (
+    _Piece(_CHANGING, b',"sample_seq":%d', "sequence"),
+    _Piece(_REST, b"%s", "SOURCES[source]"),
+    _Piece(_CHANGING, b',"sample_pool":%d', "pool"),
+    _Piece(_REST, b"%s", "sampling"),
+    _Piece(_REST, b',"frame_len":%d', "frame"),
+    _Piece(_REST, b"%s", "ethernet"),
+)
+_TRANSPORT: Final = (
+    _Piece(_CHANGING, b',"sport":%d,"dport":%d', "sport, dport"),
+    _Piece(_CORE, b"%s", "flags"),
+)
+_RUN: Final = """
+def run(data, position, left, texts):
+    end = len(data)
+    last = end - {size}
+    try:
+        while left and position <= last:
+            {names} = unpack(data, position)
+            after = position + 8 + length
+            sampling, records, size = SAMPLINGS[{sampling}]
+            ethernet, common_size, header = ETHERNETS[{ethernet}]
+            {also}
+            tail = position + {start} + size
+            if kind != {kind} or size != common_size or not tail <= after <= end:
+                break
+            if protocol == 6:
+                if {length} < {header} + 20 or offset & 15:
+                    break
+                flags = FLAGS[flags]
+            elif protocol != 17 or {length} < {header} + 8 or sport in TUNNELS or dport in TUNNELS:
+                break
+            else:
+                flags = b""
+            texts.append(FORM % ({values}))
+            position = after
+            left -= 1
+    except ODD:
+        pass
+    return position, left
+"""
+
+
+def _generate(make: _Make) -> Run:
+    """Generate the function that writes samples of a make."""
+    network = _NETWORKS[make.version]
+    parts = _parts(make)
+    unpack = struct.Struct("!" + "".join(layout for layout, _ in parts))
+    record = (52 if make.expanded else 40) + make.lead
+    pieces = [*_SAMPLE, *network.pieces, *_TRANSPORT, _Piece(_REST, b"%s", f"BESIDES[records][{_beside_source(make)}]")]
+    if make.header:
+        pieces.append(_Piece(_REST, b',"header":"%s"', f"data[position + {record + 24} :][:header].hex().encode()"))
+    else:
+        pieces.sort(key=lambda piece: piece.place)
+    source = _RUN.format(
+        size=unpack.size,
+        names=", ".join(names for _, names in parts if names),
+        kind=3 if make.expanded else 1,
+        sampling="sampling + record" if make.lead else "sampling",
+        ethernet="ethernet + starts" if make.tagged else "ethernet",
+        also=network.also,
+        start=record + 8,
+        length=network.length,
+        header=network.header,
+        values=", ".join(piece.values for piece in pieces if piece.values),
     )
-    for ethertype in _NETWORKS
-    for protocol in _TRANSPORTS
-    for vlan in _VLANS
-    for router in _ROUTERS
-}
-"""EtherType, protocol, and how many octets of VLAN and router there are -> layout."""
+    names = {
+        **_SHARED,
+        "SOURCES": _SOURCES[make.expanded],
+        "SAMPLINGS": _SAMPLINGS[make.expanded],
+        "ETHERNETS": _ETHERNETS[make.tagged, make.version],
+        "BESIDES": _BESIDES[make.tagged],
+        "FORM": b"".join(piece.form for piece in pieces) + b"}\n",
+        "unpack": unpack.unpack_from,
+    }
+    exec(source, names)  # noqa: S102 - made of the tables above alone
+    run: Run = names["run"]
+    return run
+
+
+def _parts(make: _Make) -> list[tuple[str, str]]:
+    """Return the parts of a sample up to the flags of TCP: their layout for the struct module, and their names."""
+    source, sampling, record = (12, 24, 12) if make.expanded else (8, 16, 12)
+    ethernet, starts = _ETHERNET.size, len(_STARTS[make.version])
+    network = _NETWORKS[make.version]
+    parts = [("III", "kind, length, sequence"), (f"{source}sI", "source, pool")]
+    if make.lead:
+        parts.append((f"{sampling}s{make.lead}s{record}s", "sampling, lead, record"))
+    else:
+        parts.append((f"{sampling + record}s", "sampling"))
+    parts.append(("I", "frame"))
+    if make.tagged:
+        parts.append((f"{ethernet + 2}s2s{starts}s", "ethernet, tag, starts"))
+    else:
+        parts.append((f"{ethernet + starts}s", "ethernet"))
+    return [*parts, (network.layout, network.names), ("HH8xBB", "sport, dport, offset, flags")]
+
+
+def _beside_source(make: _Make) -> str:
+    """Return the source of the octets of the tag and of all records but the sampled_header."""
+    return ("tag + " if make.tagged else "") + ("lead + " if make.lead else "") + "data[tail:after]"

@@ -1,11 +1,12 @@
 """sFlow datagrams and sampled packets made by hand from the specifications, and what lines they are to give."""
 
 import ipaddress
+import json
+import socket
 import struct
 
+from overflowd_tools.protocols.lines import WRITTEN
 from overflowd_tools.protocols.sflow import decode_sflow
-from overflowd_tools.protocols.sflow_common import PackedShape
-from overflowd_tools.protocols.templates import Kind as TemplateKind
 
 SMAC = bytes.fromhex("020000000001")
 DMAC = bytes.fromhex("020000000002")
@@ -179,35 +180,24 @@ def members(line):
 
 
 def unpacked(lines):
-    """The members of lines, each line of a PackedShape as those for which it stands."""
+    """The members of lines, and of all for which those stand that are written already."""
     for line in lines:
-        if not isinstance(line.shape, PackedShape):
+        if line.shape is WRITTEN:
+            (texts,) = line.values
+            for text in texts:
+                assert text.endswith(b"}\n")
+                yield {"pcount": 1} | json.loads(b"{" + text[1:])
+        else:
             yield members(line)
-            continue
-        (records,) = line.values
-        template = line.shape.template
-        assert len(records) % template.length == 0
-        for start in range(0, len(records), template.length):
-            yield record_members(template, records[start : start + template.length])
-
-
-def record_members(template, octets):
-    fields = {}
-    for field in template.fields:
-        value, octets = octets[: field.length], octets[field.length :]
-        if field.kind is TemplateKind.UNSIGNED:
-            fields[field.name] = int.from_bytes(value, "big")
-        elif field.kind is not TemplateKind.PADDING:
-            fields[field.name] = shown(value)
-    return fields
 
 
 def shown(value):
     if not isinstance(value, bytes):
         return value
-    return {4: lambda v: str(ipaddress.ip_address(v)), 16: lambda v: str(ipaddress.ip_address(v))}.get(
-        len(value), lambda v: v.hex(":") if len(v) == 6 else v.hex()
-    )(value)
+    if len(value) == 6:
+        return value.hex(":")
+    family = {4: socket.AF_INET, 16: socket.AF_INET6}.get(len(value))
+    return value.hex() if family is None else socket.inet_ntop(family, value)
 
 
 # A flow sample of a packet, and its members
@@ -235,6 +225,7 @@ HEADER = {"hdr_proto": 1, "frame_len": 86, "stripped": 4, "header": PACKET.hex()
 SWITCH = {"vlan": 10, "vlan_prio": 1, "post_vlan": 20, "post_vlan_prio": 2}
 
 
+TAGGED = ethernet(ipv4(tcp(flags=0x12), 6), tags=[(0x8100, 0x600A)])
 V6 = ethernet(ipv6(udp(bytes(40))), 0x86DD)
 IP_FIELDS = {"bcount": 60, "protocol": 6, "sport": 1, "dport": 2, "flags": 18, "tos": 8}
 IP4 = words(60, 6) + packed("192.0.2.1") + packed("192.0.2.2") + words(1, 2, 18, 8)
@@ -248,7 +239,7 @@ GOOD_MEMBERS = FLOW | PACKET_MEMBERS | HEADER
 
 def lines_and_problems(datagram):
     decoded = decode_sflow(datagram)
-    return [members(line) for line in decoded.lines], decoded.problems
+    return list(unpacked(decoded.lines)), decoded.problems
 
 
 # Datagrams with something of everything
@@ -279,8 +270,8 @@ def one(datagram, problems=()):
     """The members of the only line of a datagram."""
     decoded = decode_sflow(datagram)
     assert decoded.problems == list(problems)
-    (line,) = decoded.lines
-    return members(line)
+    (line,) = unpacked(decoded.lines)
+    return line
 
 
 def extended(*records):

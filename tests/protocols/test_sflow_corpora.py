@@ -16,7 +16,7 @@ from overflowd_tools.capture.packet import IPPacket, Packet
 from overflowd_tools.capture.reader import CaptureReader
 from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols.sflow import decode_sflow
-from tests.protocols.sflow_builders import members
+from tests.protocols.sflow_builders import unpacked
 
 CORPORA = Path(os.environ.get("OF_CORPORA", "/nonexistent"))
 TELEGRAF = CORPORA / "influxdata+telegraf/plugins/inputs/netflow/testcases"
@@ -47,6 +47,11 @@ def decoded(path):
             continue
 
 
+def shown(result):
+    """The type and the members of all lines of a datagram."""
+    return [(line.type, members) for line in result.lines for members in unpacked([line])]
+
+
 def manifest():
     with (CORPORA / "MANIFEST.tsv").open() as lines:
         rows = [row for row in csv.DictReader(lines, delimiter="\t") if row["protocol"].startswith("sFlow v5")]
@@ -58,7 +63,7 @@ def test_counts_of_manifest():
     rows = manifest()
     assert len(rows) == 29
     for row in rows:
-        ours = Counter(line.type for result in decoded(CORPORA / row["file"]) for line in result.lines)
+        ours = Counter(kind for result in decoded(CORPORA / row["file"]) for kind, _ in shown(result))
         noted = dict(re.findall(r"(counter|drop)_samples=(\d+)", row["notes"]))
         flows = 0 if "NetFlow" in row["protocol"] else int(row["flow_records"])
         theirs = {"flow": flows, "counter": int(noted.get("counter", 0)), "drop": int(noted.get("drop", 0))}
@@ -125,7 +130,7 @@ def test_every_field_of_every_sample_against_tshark():
     assert len(rows) == len(results) == 1000
     compared = 0
     for row, result in zip(rows, results, strict=True):
-        flows = [members(line) for line in result.lines if line.type == "flow"]
+        flows = [line for kind, line in shown(result) if kind == "flow"]
         for (name, (_, own, convert)), cells in zip(FLOW_FIELDS.items(), row, strict=True):
             assert [flow[name] for flow in flows] == [convert(cell) for cell in cells[own:]], name
             compared += len(flows)
@@ -138,7 +143,7 @@ def test_counters_against_tshark():
     rows = tshark(MAIN, *names)
     compared = 0
     for row, result in zip(rows, decoded(MAIN), strict=True):
-        counters = [members(line)["if_counters"] for line in result.lines if line.type == "counter"]
+        counters = [line["if_counters"] for kind, line in shown(result) if kind == "counter"]
         for name, cells in zip(COUNTER_FIELDS, row, strict=True):
             assert [counter[name] for counter in counters] == [number(cell) for cell in cells], name
             compared += len(cells)
@@ -178,7 +183,7 @@ def test_flows_of_telegraf():
     case = TELEGRAF / "sflow_issue_15918"
     theirs = {row["seq_number"]: row for row in golden(case / "expected.out") if "src" in row}
     (result,) = decoded(case / "message.bin")
-    ours = [members(line) for line in result.lines if line.type == "flow"]
+    ours = [line for kind, line in shown(result) if kind == "flow"]
     assert len(ours) == len(theirs) == 6
     for flow in ours:
         row = theirs[flow["sample_seq"]]
@@ -193,7 +198,7 @@ def test_counters_of_telegraf():
         (row,) = golden(TELEGRAF / case / "expected.out")
         (path,) = (TELEGRAF / case).glob("*.bin")
         (result,) = decoded(path)
-        line = members(result.lines[0])
+        (line,) = unpacked(result.lines[:1])
         fields = line["if_counters"]
         assert name in line
         assert fields["ifInOctets"] == row["in_bytes"]
@@ -214,7 +219,7 @@ def test_the_drop_of_telegraf():
     case = TELEGRAF / "sflow_issue_15375"
     (row,) = golden(case / "expected.out")
     (result,) = decoded(case / "sflow_drop_1036.bin")
-    line = members(result.lines[0])
+    (line,) = unpacked(result.lines[:1])
     pairs = {"in_if": "in_snmp", "out_if": "out_snmp", "egress_queue": "out_queue", "drop_reason": "reason"}
     pairs["drops"] = "sampling_drops"
     assert {name: line[name] for name in pairs} == {name: row[field] for name, field in pairs.items()}

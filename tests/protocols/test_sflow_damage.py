@@ -20,9 +20,9 @@ from tests.protocols.sflow_builders import (
     datagram5,
     flow,
     lines_and_problems,
-    members,
     raw,
     record,
+    unpacked,
     words,
 )
 
@@ -99,7 +99,7 @@ def test_the_gateway_record_that_asked_for_16_gib():
 
 
 def test_cut_at_every_octet():
-    everything = [members(line) for line in decode_sflow(WHOLE).lines]
+    everything = list(unpacked(decode_sflow(WHOLE).lines))
     for length in range(28, len(WHOLE)):
         lines, problems = lines_and_problems(WHOLE[:length])
         assert problems
@@ -116,7 +116,7 @@ def test_many_small_samples_in_bounded_work():
     record_to_the_end = flow(record(1, b"", 65000), length=40)
     datagram = datagram5(*[record_to_the_end] * 1300)
     decoded = decode_sflow(datagram)
-    shown = sum(len(str(members(line))) for line in decoded.lines)
+    shown = sum(len(str(line)) for line in unpacked(decoded.lines))
     assert shown < 40 * len(datagram)
     assert sum(map(len, decoded.problems)) < 10 * len(datagram)
 

@@ -25,6 +25,7 @@ from tests.protocols.sflow_builders import (
     opaque,
     raw,
     record,
+    unpacked,
     words,
 )
 
@@ -169,8 +170,7 @@ def test_records(number, octets, expected):
 def test_cut_records_are_kept_as_they_came(number, octets, expected):
     for length in range(0, len(octets), 4):
         decoded = decode_sflow(datagram5(flow(record(number, octets[:length]), raw(PACKET))))
-        (line,) = decoded.lines
-        shown = members(line)
+        (shown,) = unpacked(decoded.lines)
         assert shown.items() >= PACKET_MEMBERS.items()
         if "records" in shown or decoded.problems:  # the data of 1013 may be of any length
             assert shown["records"] == [[f"0/{number}", octets[:length].hex()]]
