@@ -5,10 +5,11 @@ The good ones, the witnesses, are of every protocol; those after the bad one nee
 
 import ipaddress
 import json
-import os
+import re
 import struct
 import subprocess
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ COLLECTOR = ipaddress.ip_address("198.51.100.9").packed
 FIELDS9 = [*KEYS, (1, 4), (2, 4), (22, 4), (21, 4)]
 WITNESS = 999
 """The template of the witnesses, in the domain that the bad datagrams are of too."""
-MEMORY_KIB = 100_000
+MEMORY = 100_000_000
 """What is promised: 100 MB in all."""
 LINE_OCTETS = 600
 """A line is not longer than so many times what the datagrams are: the shortest record has one octet."""
@@ -162,7 +163,8 @@ def outcome(status: int, out: bytes, told: bytes) -> Outcome:
     *lines, counts = told.decode().splitlines()
     assert all(line.startswith("of-decode: ") for line in lines)
     assert status == (1 if lines else 0)
-    assert len(lines) <= 40
+    kinds = Counter(re.sub("[0-9]+", "#", line) for line in lines)
+    assert max(kinds.values(), default=0) <= 10, "more than ten of a kind"
     shown = [json.loads(line) for line in out.split(b"\n")[:-1]]
     assert out.endswith(b"\n") or not out
     return Outcome(status, shown, [line.removeprefix("of-decode: ") for line in lines], json.loads(counts))
@@ -214,8 +216,3 @@ def write(path: Path, *pieces: bytes) -> Path:
     """Write a file."""
     path.write_bytes(b"".join(pieces))
     return path
-
-
-def descriptors() -> int:
-    """How many files are open."""
-    return len(os.listdir("/proc/self/fd"))
