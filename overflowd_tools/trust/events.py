@@ -115,13 +115,13 @@ class Event:
             raise KeyFileError(f"{name} is not an integer from 0 to 2^63-1")
         return value
 
-    def octets(self, name: str, size: int | None = None) -> bytes:
-        """Return the octets of a hexadecimal text; nothing if it is not there."""
+    def octets(self, name: str, size: int | None = None, *, needed: bool = False) -> bytes:
+        """Return the octets of a hexadecimal text; nothing if it is not there and not needed."""
         try:
             value = bytes.fromhex(self.text(name))
         except ValueError:
             value = b"?"
-        if value and size is not None and len(value) != size:
+        if (value or needed) and size is not None and len(value) != size:
             raise KeyFileError(f"{name} is not {size} octets in hexadecimal digits")
         return value
 
@@ -129,12 +129,18 @@ class Event:
         """Return a public key."""
         return PublicKey.parse(self.text(name))
 
-    def json(self, name: str) -> bytes:
-        """Return the JSON text of a member that is an object."""
+    def part(self, name: str) -> "Event":
+        """Return a member that is an object."""
         value = self.members.get(name)
         if type(value) is not dict:
             raise KeyFileError(f"{name} is not an object")
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+        return Event(value)
+
+    def json(self, name: str) -> bytes:
+        """Return the JSON text of a member that is an object."""
+        return json.dumps(self.part(name).members, separators=(",", ":"), ensure_ascii=False).encode(
+            "utf-8", "surrogatepass"
+        )
 
     def same(self, name: str) -> Any:
         """Return a member of whatever type."""

@@ -103,13 +103,29 @@ class Record:
     @property
     def state(self) -> str:
         """The state of the key, one of STATES."""
-        if self.revoked_ms:
-            return "revoked"
+        return "revoked" if self.revoked_ms else self._unrevoked
+
+    @property
+    def standing(self) -> str:
+        """The state that counts for a report that is not void; what a revoked key signed before is at most seen."""
+        state = self._unrevoked
+        return "seen" if self.revoked_ms and RANK[state] > RANK["seen"] else state
+
+    @property
+    def _unrevoked(self) -> str:
         if self.decision:
             return DECISIONS[self.decision]
         if not self.proofs and self.days >= KNOWN_DAYS and self.corroborated >= KNOWN_CORROBORATED:
             return "known"
         return "seen" if self.days >= SEEN_DAYS or self.corroborated else "unknown"
+
+    def summary(self) -> dict[str, Any]:
+        """Return what people and programs want to know about the key, as members of a JSON object."""
+        always = ("first_ms", "last_ms", "days", "reports", "corroborated", "missing", "contradictions", "proofs")
+        sometimes = ("decision", "name", "note", "contact", "recovery", "expires_ms", "predecessor", "successor")
+        more = (*sometimes, "until_ms", "revoked_ms")
+        given = {name: getattr(self, name) for name in more if getattr(self, name)}
+        return {"key": self.text, "state": self.state, **{name: getattr(self, name) for name in always}, **given}
 
     @property
     def trusted(self) -> bool:

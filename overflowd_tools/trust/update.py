@@ -77,17 +77,19 @@ class Update:
         It is entered, unless enter is false, whether it is passed on or not; but a report is entered only once.
         """
         record = self.record(seen.key)
-        state = record.state
         reason = record.why_void(seen.time_ms)
         if reason:
-            return Verdict(state, reason)
+            return Verdict(record.state, reason)
+        state = record.standing
         if RANK[state] < RANK[required]:
             reason = f"{state} key, where one that is {required} is asked for"
         if not enter:
             return Verdict(state, reason)
         digest = seen.digest()
         slot = events.slot(seen.key.raw, seen.to, seen.epoch, seen.seq, digest)
-        entry = self.entries.get(slot) or self._index.entry(slot)
+        numbers = self._numbers(seen.key.raw, seen.epoch, seen.to)
+        newest = numbers is not None and seen.seq > numbers.high  # so it cannot be there
+        entry = None if newest else self.entries.get(slot) or self._index.entry(slot)
         if entry is None and seen.time_ms <= record.floor_ms:
             return Verdict(state, "too old: a replay of it could not be told, since this key sends so many")
         if entry is None:
@@ -261,40 +263,46 @@ class Update:
         return chain
 
     def _report(self, event: Event, place: int) -> None:
-        entry, record, at_ms = self._kept(event, place)
-        contact = event.text("contact") or record.contact
-        if entry:
-            record.saw(at_ms, contact, event.octets("confirmed", 8))
-            record.contradictions += event.integer("contradicted")
+        contact, confirmed = event.text("contact"), event.octets("confirmed", 8)
+        contradicted = min(event.integer("contradicted"), 1)
+        record = self._kept(event, place)
+        if record:
+            at_ms = event.integer("at_ms")
+            record.saw(at_ms, contact or record.contact, confirmed)
+            record.contradictions += contradicted
             self._arrived(record, event.text("to"), event.integer("epoch"), event.integer("seq"), at_ms)
 
-    def _kept(self, event: Event, place: int) -> tuple[Entry | None, Record, int]:
-        """Take a report into the window; None if it is there already."""
-        key = event.key()
-        record = self.record(key)
-        digest, at_ms = event.octets("digest", events.DIGEST_OCTETS), event.integer("at_ms")
+    def _kept(self, event: Event, place: int) -> Record | None:
+        """Take a report into the window, and return the record of its key; None if it is there already."""
+        key, digest, at_ms = (
+            event.key(),
+            event.octets("digest", events.DIGEST_OCTETS, needed=True),
+            event.integer("at_ms"),
+        )
         slot = events.slot(key.raw, event.text("to"), event.integer("epoch"), event.integer("seq"), digest)
         if slot in self.entries or self._index.entry(slot):
-            return None, record, at_ms
+            return None
         times = event.integer("time_ms"), event.integer("expires_ms")
+        record = self.record(key)
         entry = Entry(slot, digest, key.raw, *times, place, int(not event.integer("held")))
         self._enter(record, entry, at_ms)
-        return entry, record, at_ms
+        return record
 
     def _passed(self, event: Event, place: int) -> None:  # noqa: ARG002 - every action has this shape
-        slot = event.octets("slot", events.SLOT_OCTETS)
+        slot = event.octets("slot", events.SLOT_OCTETS, needed=True)
         entry = self.entries.get(slot) or self._index.entry(slot)
         if entry:
             self.entries[slot] = entry._replace(passed=1)
 
     def _decision(self, event: Event, place: int) -> None:  # noqa: ARG002
-        decision = event.text("decision")
+        decision, name = event.text("decision"), event.text("name")
         if decision not in DECISIONS:
             raise KeyFileError("decision is none that is known")
-        self._operator(event).decide(decision, event.text("name"))
+        self._operator(event).decide(decision, name)
 
     def _note(self, event: Event, place: int) -> None:  # noqa: ARG002
-        self._operator(event).note = event.text("note")
+        text = event.text("note")
+        self._operator(event).note = text
 
     def _operator(self, event: Event) -> Record:
         """Return the record that an operator speaks about, which is kept from then on."""
@@ -304,9 +312,9 @@ class Update:
         return record
 
     def _evidence(self, event: Event, place: int) -> None:  # noqa: ARG002
-        record = self.record(event.key())
+        record, kept = self.record(event.key()), min(event.integer("kept"), 1)
         record.equivocated()
-        record.kept = max(record.kept, min(event.integer("kept"), 1))
+        record.kept = max(record.kept, kept)
         self.changed[record.key] = record
         if record.proofs == 1:
             reports = {"$schema": "overflowd-evidence/1", "reports": event.same("reports")}
@@ -318,24 +326,26 @@ class Update:
         self.changed[record.key] = record
 
     def _announcement(self, event: Event, place: int) -> None:  # noqa: ARG002
+        statement = event.part("statement")
+        recovery, expires_ms = statement.text("recovery"), statement.integer("expires_ms")
         record = self._operator(event)
-        statement = Event(event.members.get("statement") or {})
-        record.recovery = record.recovery or statement.text("recovery")
-        record.expires_ms = statement.integer("expires_ms")
+        record.recovery = record.recovery or recovery
+        record.expires_ms = expires_ms
         self.statements[record.key, "announcement"] = event.json("statement")
 
     def _rotation(self, event: Event, place: int) -> None:  # noqa: ARG002
+        statement = event.part("statement")
+        times = statement.integer("time_ms"), statement.integer("until_ms")
         old, new = self.record(event.key("old")), self.record(event.key("new"))
-        statement = Event(event.members.get("statement") or {})
-        new.inherit(old, statement.integer("time_ms"), statement.integer("until_ms"))
+        new.inherit(old, *times)
         for record in (old, new):
             record.kept = 1
             self.changed[record.key] = record
             self.statements[record.key, "rotation" if record is old else "origin"] = event.json("statement")
 
     def _revocation(self, event: Event, place: int) -> None:  # noqa: ARG002
+        since_ms = max(event.part("statement").integer("since_ms"), 1)
         record = self._operator(event)
-        since_ms = max(Event(event.members.get("statement") or {}).integer("since_ms"), 1)
         chain = self._chain(record, "successor")
         record.revoked_ms = since_ms
         self.statements[record.key, "revocation"] = event.json("statement")
