@@ -1,14 +1,13 @@
 """What is remembered of exporters: who knows what, and that all of it is bounded, whoever sends it."""
 
-import gc
 import random
-from collections.abc import Iterator
 
 import pytest
 
 from overflowd_tools.protocols import exporters as module
 from overflowd_tools.protocols.announced import Announced, Specifier
 from overflowd_tools.protocols.exporters import Export, Exporters, Session
+from tests.protocols.bounds import SMALL, assert_bounded, layouts
 
 ADDRESS = b"\xc0\0\2\1"
 
@@ -33,43 +32,10 @@ def learn(exporters: Exporters, heard: Export, *templates: Announced) -> Session
 @pytest.fixture
 def bounds(monkeypatch) -> dict[str, int]:
     """Bounds so small that tests reach them fast."""
-    small = {"SESSIONS": 40, "ADDRESS_SESSIONS": 8, "TEMPLATES": 16, "ADDRESS_FIELDS": 60, "ADDRESS_RATES": 30}
-    small |= {"MEMORY": 200 * 400, "_MEMORY_LEFT": 190 * 400, "_NEWCOMERS": 5, "_MISSED": 20}
+    small = dict(SMALL)
     for name, value in small.items():
         monkeypatch.setattr(module, name, value)
     return small
-
-
-def assert_bounded(exporters: Exporters, bounds: dict[str, int]) -> None:
-    """No bound is passed, and the sums that are kept are those of the parts."""
-    sessions = dict(exporters.sessions())
-    assert len(sessions) == exporters._count <= bounds["SESSIONS"]
-    by_address: dict[bytes, list[Session]] = {}
-    for (_, address, _, _), session in sessions.items():
-        by_address.setdefault(address, []).append(session)
-        assert session.fields == sum(len(layout.members) for layout in session.layouts.values())
-        assert len(session.layouts) <= bounds["TEMPLATES"]
-    known = {**exporters._addresses, **exporters._newcomers}
-    assert not exporters._addresses.keys() & exporters._newcomers.keys()
-    for address, its in by_address.items():
-        assert len(its) == len(known[address].sessions) <= bounds["ADDRESS_SESSIONS"]
-        assert known[address].fields == sum(session.fields for session in its)
-        assert known[address].fields <= bounds["ADDRESS_FIELDS"] or sum(len(one.layouts) for one in its) == 1
-        assert len(known[address].options) <= bounds["ADDRESS_SESSIONS"]
-        for (_, _, domain), session in known[address].sessions.items():
-            assert session.options is known[address].options[domain]
-    for address in known.values():
-        assert address.rates == sum(map(len, address.options.values()))
-        assert address.rates <= bounds["ADDRESS_RATES"] or len(address.options) == 1
-    assert exporters._rates == sum(address.rates for address in known.values())
-    gc.collect()
-    assert exporters._fields == sum(len(each.members) for each in set(layouts(exporters)))
-    assert exporters._octets <= bounds["MEMORY"]
-
-
-def layouts(exporters: Exporters) -> Iterator:
-    for _, session in exporters.sessions():
-        yield from session.layouts.values()
 
 
 # Who knows what
@@ -106,10 +72,8 @@ def test_exporters_of_one_make_share_their_layouts():
     assert exporters._fields == 30
     assert exporters.session(export(1)).fields == 30
     exporters.withdraw(one, [256])
-    gc.collect()
     assert exporters._fields == 30
     exporters.withdraw(other, [256])
-    gc.collect()
     assert exporters._fields == 0
 
 
