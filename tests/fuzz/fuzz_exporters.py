@@ -127,7 +127,8 @@ def seeds() -> Iterable[bytes]:
     many = [build.ipfix(build.template(256 + n, [(n, 4), (n + 1, 4)] * 20), domain=n) for n in range(20)]
     yield joined(*((number % 3, datagram) for number, datagram in enumerate(many)))
     rates = struct.pack("!HI", 1, 10) * 20
-    told = [build.ipfix(build.template(257, SAMPLERS, scopes=1), build.data(257, rates), domain=n) for n in range(12)]
+    domains = [*range(8), 0, 8, 0, *range(9, 14), 0]
+    told = [build.ipfix(build.template(257, SAMPLERS, scopes=1), build.data(257, rates), domain=n) for n in domains]
     yield joined(*((0, datagram) for datagram in told))
     changing = [
         *(build.template(256, build.FLOW), build.data(256, build.flow()), build.template(256, STRINGS)),
