@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "protocols": ("errors",),
     "rendering": ("protocols",),
     "shapes": ("protocols", "rendering"),
+    "columns": ("protocols", "rendering"),
     "records": ("capture.packet", "errors", "protocols", "rendering", "shapes"),
     "decoding": ("capture", "errors", "protocols", "records", "rendering"),
     "template_file": ("errors", "protocols", "records", "rendering"),
@@ -36,7 +37,10 @@ MAY_IMPORT = {
 }
 """Room -> what it may import beside itself: whole rooms, or single modules of them."""
 
-SANS_IO = ("capture", "protocols", "rendering", "shapes", "records", "decoding", "template_file", "sampling", "reports")
+SANS_IO = (
+    *("capture", "protocols", "rendering", "shapes", "columns", "records", "decoding", "template_file"),
+    *("sampling", "reports"),
+)
 SYSTEM = {"asyncio", "fcntl", "http", "pathlib", "select", "selectors", "signal", "subprocess", "sys", "time"}
 
 LIBRARIES = {
@@ -45,6 +49,7 @@ LIBRARIES = {
         *("commands/send.py", "records.py", "rendering.py", "shapes.py"),
         *("reports/canonical.py", "reports/original.py", "reports/writer.py"),
     },
+    "numpy": {f"columns/{name}.py" for name in ("cells", "digits", "page", "renderer")},
     "backports": {"stream.py"},
     "compression": {"stream.py"},
     "tqdm": {"command.py"},

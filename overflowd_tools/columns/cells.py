@@ -1,0 +1,357 @@
+"""Columns of text for thousands of lines at a time, made by numpy out of fields of flow records.
+
+A column has one item for each line, all of one width. Its text stands at the end of an item, behind leading zeros or
+other garbage, and is what rendering.py writes for the same field, byte for byte.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+import numpy as np
+
+from overflowd_tools.columns import digits
+from overflowd_tools.columns.digits import Array
+from overflowd_tools.protocols.templates import ICMP, ICMPV6, Field, icmp_of_port
+from overflowd_tools.protocols.times import DAY_MS
+from overflowd_tools.rendering import FRAGMENTS_KEPT, _octets_text, address_text
+
+Run = tuple[bytes, bytes, int, int]
+"""Records of one datagram, as a Renderer takes them: head, records, export_ms, uptime_ms."""
+
+_SUSPECT = b',"time_suspect":true'
+_ICMP_FORM = b',"icmp_type":%d,"icmp_code":%d'
+
+
+class NegativeTimeError(Exception):
+    """A flow is older than 1970."""
+
+
+class Batch:
+    """Runs of one template, their records in one piece."""
+
+    def __init__(self, length: int, runs: list[Run]) -> None:
+        """length: octets of one record."""
+        heads, records, exports, uptimes = zip(*runs, strict=True)
+        self.heads = heads
+        self.longest_head = max(map(len, heads))
+        self.length = length
+        self.records = b"".join(records)
+        self.counts = np.array([len(octets) // length for octets in records])
+        self.base = np.array(exports) + (1 << 31)
+        self.shift = np.array(uptimes) + (1 << 31)
+        self.earliest = np.maximum(self.base - ((1 << 31) + DAY_MS), 0).astype(np.uint64)
+        self.latest = (self.base - ((1 << 31) - DAY_MS)).astype(np.uint64)
+
+
+class Block:
+    """Some rows of a batch, each to become a line."""
+
+    def __init__(self, batch: Batch, start: int, runs: Array) -> None:
+        """start: the first row. runs: for each row, in which run it is."""
+        self.batch = batch
+        self.runs = runs
+        self.rows = len(runs)
+        self.first_and_last = int(runs[0]), int(runs[-1])
+        self.times: dict[str, Array] = {}
+        """start_ms and end_ms of each row, uint64, once their columns are made."""
+        self._start = start * batch.length
+
+    def octets(self, offset: int, length: int) -> Array:
+        """Return a field of each row as rows of octets."""
+        shape, steps = (self.rows, length), (self.batch.length, 1)
+        return np.ndarray(shape, np.uint8, self.batch.records, self._start + offset, steps)
+
+    def integers(self, offset: int, length: int) -> Array:
+        """Return a field of 1 to 8 octets of each row as an integer: intp up to 2 octets, uint32 up to 4, or uint64."""
+        size = next(size for size in (1, 2, 4, 8) if size >= length)
+        if size == length:
+            steps = (self.batch.length,)
+            wire = np.ndarray((self.rows,), f">u{size}", self.batch.records, self._start + offset, steps)
+        else:
+            padded = np.zeros((self.rows, size), np.uint8)
+            padded[:, size - length :] = self.octets(offset, length)
+            wire = padded.view(f">u{size}")[:, 0]
+        return wire.astype(np.intp if size <= 2 else f"u{size}")
+
+
+class Made(NamedTuple):
+    """Items of a column. At the end of each are so many octets of text: varying ones, and behind them fixed ones."""
+
+    items: Array
+    fixed: int
+    varying: Array | None = None
+
+
+class Column:
+    """Items with a constant text at their end, and a place for another before it."""
+
+    def __init__(self, rows: int, width: int, shortest: int, suffix: bytes) -> None:
+        """rows: the most. width: of the text before the suffix; shortest: the least octets it can have."""
+        self.width = self.longest = width + len(suffix)
+        self.shortest = shortest + len(suffix)
+        self.garbage = width - shortest
+        """The most octets before the text."""
+        self._suffix = len(suffix)
+        self._octets = np.zeros((rows, self.width), np.uint8)
+        self._octets[:, width:] = np.frombuffer(suffix, np.uint8)
+        self._items = self._place(0, f"V{self.width}")
+
+    def _place(self, offset: int, dtype: str) -> Array:
+        """Return a part of each item."""
+        return np.ndarray((len(self._octets),), dtype, self._octets, offset, (self.width,))
+
+    def make(self, block: Block) -> list[Made]:
+        """Return the items of a block, in one column or several."""
+        return [self._made(block, self.shortest - self._suffix)]
+
+    def _made(self, block: Block, lengths: Array | int) -> Made:
+        """Return the items of a block. lengths: of the text before the suffix."""
+        items = self._items[: block.rows]
+        if isinstance(lengths, int):
+            return Made(items, lengths + self._suffix)
+        return Made(items, self._suffix, lengths)
+
+
+Read = Callable[[Block], Array]
+"""Gets a number for each row: intp, uint32 or uint64."""
+
+
+class Constant(Column):
+    """The same text for all."""
+
+    def __init__(self, rows: int, suffix: bytes) -> None:
+        super().__init__(rows, 0, 0, suffix)
+
+
+class Heads(Column):
+    """What the lines of a run share."""
+
+    def __init__(self, rows: int, suffix: bytes) -> None:  # noqa: ARG002 - as all columns are made
+        super().__init__(0, 0, 0, suffix)
+        self._text = suffix
+
+    def make(self, block: Block) -> list[Made]:
+        """Return the items of a block."""
+        first, last = block.first_and_last
+        items, lengths = digits.table(block.batch.heads[first : last + 1], self._text)
+        runs = block.runs - first
+        if lengths.min() == lengths.max():
+            return [Made(items.take(runs), items.itemsize)]
+        return [Made(items.take(runs), self._suffix, lengths.take(runs))]
+
+
+class SmallNumbers(Column):
+    """Integers of 1 or 2 octets, in decimal."""
+
+    def __init__(self, offset: int, length: int, rows: int, suffix: bytes) -> None:
+        super().__init__(rows, 4 * length, 1, suffix)
+        self._field = offset, length
+        self._table = digits.four_digits() if length == 1 else digits.five_digits()
+        self._digits = self._place(0, f"u{4 * length}")
+
+    def make(self, block: Block) -> list[Made]:
+        """Return the items of a block."""
+        values = block.integers(*self._field)
+        self._digits[: block.rows] = self._table.take(values)
+        return [self._made(block, digits.lengths().take(values))]
+
+
+class Numbers(Column):
+    """Integers of any size, in decimal."""
+
+    def __init__(self, read: Read, longest: int, rows: int, suffix: bytes) -> None:
+        """longest: the most digits that there can be."""
+        groups = -(-longest // 4)
+        super().__init__(rows, 4 * groups, 1, suffix)
+        self._read = read
+        self._groups = [self._place(4 * place, "u4") for place in reversed(range(groups))]
+
+    def make(self, block: Block) -> list[Made]:
+        """Return the items of a block."""
+        values = self._read(block)
+        least, most = int(values.min()), int(values.max())
+        longest = len(str(most))
+        lengths: Array | int = longest
+        if len(str(least)) < longest:
+            lengths = digits.powers_of_ten(values.dtype)[: longest - 1].searchsorted(values, side="right") + 1
+        table = digits.four_digits()
+        for group in self._groups:
+            if least == most:
+                group[: block.rows] = table[most % 10_000]
+            elif most < 10_000:
+                group[: block.rows] = table.take(values.astype(np.intp))
+            else:
+                higher = values // 10_000
+                group[: block.rows] = table.take((values - higher * 10_000).astype(np.intp))
+                values = higher
+            least, most = least // 10_000, most // 10_000
+            if not most:
+                break
+        return [self._made(block, lengths)]
+
+
+class IPv4(Column):
+    """IPv4 addresses: two octets in a column, two more in the next."""
+
+    def __init__(self, offset: int, rows: int, suffix: bytes) -> None:
+        super().__init__(rows, 8, 4, suffix)
+        self.longest += 7
+        self.shortest += 3
+        self.garbage = 5
+        self._offset = offset
+        self._low = self._place(0, "u8")
+
+    def make(self, block: Block) -> list[Made]:
+        """Return the items of a block."""
+        texts, lengths = digits.octet_pairs()
+        high, low = block.integers(self._offset, 2), block.integers(self._offset + 2, 2)
+        self._low[: block.rows] = texts.take(low)
+        without_dot = Made(texts.take(high).view("V8"), -1, lengths.take(high))
+        return [without_dot, self._made(block, lengths.take(low))]
+
+
+class IPv6(Column):
+    """IPv6 addresses, as inet_ntop writes them: each two octets in a column."""
+
+    def __init__(self, offset: int, rows: int, suffix: bytes) -> None:
+        super().__init__(rows, 48, 2, suffix)
+        self._offset = offset
+        self._whole = self._place(0, "V48")
+        self._last = self._place(40, "u8")
+
+    def make(self, block: Block) -> list[Made]:
+        """Return the items of a block."""
+        texts, lengths = digits.hex_groups()
+        octets = np.ascontiguousarray(block.octets(self._offset, 16))
+        groups = octets.view(">u2").astype(np.intp)
+        zeros = np.packbits(groups == 0, axis=1)[:, 0]
+        elided = digits.elisions().take(zeros, axis=0)
+        groups = np.where(elided, elided, groups)
+        with_ipv4 = np.flatnonzero(zeros >= 0b11111000)  # some of these show their last 4 octets in the way of IPv4
+        groups[with_ipv4] = digits.NOTHING
+        varying = [lengths.take(group) for group in groups.T]
+        varying[0] -= elided[:, 0] == 0  # no colon before it
+        self._last[: block.rows] = texts.take(groups[:, 7])
+        if len(with_ipv4):
+            whole = [address_text(octets[row].tobytes()) for row in with_ipv4.tolist()]
+            self._whole[with_ipv4] = [text.rjust(48) for text in whole]
+            varying[7][with_ipv4] = [len(text) for text in whole]
+        first = [Made(texts.take(groups[:, place]).view("V8"), 0, varying[place]) for place in range(7)]
+        return [*first, self._made(block, varying[7])]
+
+
+class Hex(Column):
+    """Octets in hexadecimal, with colons between them or without."""
+
+    def __init__(self, offset: int, length: int, separator: bytes, rows: int, suffix: bytes) -> None:
+        step = 2 + len(separator)
+        width = step * length - len(separator)
+        super().__init__(rows, width, width, suffix)
+        if separator:
+            self._octets[:, 2:width:3] = ord(separator)
+        self._field = offset, length
+        self._digits = np.ndarray((rows, length), "u2", self._octets, 0, (self.width, step))
+
+    def make(self, block: Block) -> list[Made]:
+        """Return the items of a block."""
+        self._digits[: block.rows] = digits.hex_octets().take(block.octets(*self._field))
+        return super().make(block)
+
+
+class Texts(Column):
+    """Texts of few different values."""
+
+    def __init__(self, field: Field, offset: int, rows: int, suffix: bytes) -> None:  # noqa: ARG002 - as all columns are made
+        super().__init__(0, 6 * field.length + 2, 2, suffix)
+        self._field = offset, field.length
+        self._behind = suffix
+        self._text = lru_cache(maxsize=FRAGMENTS_KEPT)(partial(_octets_text, field))
+
+    def make(self, block: Block) -> list[Made]:
+        """Return the items of a block."""
+        octets = np.ascontiguousarray(block.octets(*self._field))
+        values = octets.view(f"V{octets.shape[1]}")[:, 0].tolist()
+        places = {value: place for place, value in enumerate(dict.fromkeys(values))}
+        items, lengths = digits.table([self._text(value) for value in places], self._behind)
+        chosen = np.fromiter(map(places.__getitem__, values), np.intp, block.rows)
+        return [Made(items.take(chosen), self._suffix, lengths.take(chosen))]
+
+
+class ICMPCodes(Column):
+    """The type and code of ICMP, where the destination port holds them (see icmp_of_port)."""
+
+    def __init__(self, protocol: tuple[int, int], dport: tuple[int, int], rows: int, suffix: bytes) -> None:
+        """Offset and length of both fields."""
+        self._texts = np.zeros(1 << 16, f"V{len(_ICMP_FORM % (255, 255))}")
+        self._lengths = np.zeros(1 << 16, np.uint8)
+        super().__init__(rows, self._texts.itemsize, 0, suffix)
+        self._protocol, self._dport = protocol, dport
+        self._codes = self._place(0, self._texts.dtype.str)
+
+    def make(self, block: Block) -> list[Made]:
+        """Return the items of a block."""
+        protocols = block.integers(*self._protocol)
+        rows = np.flatnonzero((protocols == ICMP) | (protocols == ICMPV6))
+        if not len(rows):
+            return super().make(block)
+        ports = block.integers(*self._dport)[rows]
+        told = (ports <= 0xFFFF) & ((protocols[rows] == ICMP) | (ports > 0xFF))
+        rows, ports = rows[told], ports[told].astype(np.intp)
+        for port in np.unique(ports[self._lengths[ports] == 0]).tolist():
+            text = _ICMP_FORM % icmp_of_port(ICMP, port)
+            self._texts[port], self._lengths[port] = text.rjust(self._texts.itemsize), len(text)
+        self._codes[rows] = self._texts[ports]
+        lengths = np.zeros(block.rows, np.uint8)
+        lengths[rows] = self._lengths[ports]
+        return [self._made(block, lengths)]
+
+
+class Suspicion(Column):
+    """Whether the times of a flow are suspect (see times.span)."""
+
+    def __init__(self, rows: int, suffix: bytes) -> None:
+        super().__init__(rows, len(_SUSPECT), 0, suffix)
+        self._octets[:, : len(_SUSPECT)] = np.frombuffer(_SUSPECT, np.uint8)
+
+    def make(self, block: Block) -> list[Made]:
+        """Return the items of a block."""
+        start, end, batch = block.times["start_ms"], block.times["end_ms"], block.batch
+        suspect = (start > end) | (start < batch.earliest.take(block.runs)) | (start > batch.latest.take(block.runs))
+        if not suspect.any():
+            return super().make(block)
+        return [self._made(block, suspect.view(np.uint8) * np.uint8(len(_SUSPECT)))]
+
+
+def of_integer(offset: int, length: int) -> Read:
+    """Return what reads an integer."""
+    return lambda block: block.integers(offset, length)
+
+
+def of_seconds(offset: int, length: int) -> Read:
+    """Return what reads Unix seconds as Unix milliseconds."""
+    return lambda block: block.integers(offset, length).astype(np.uint64) * np.uint64(1000)
+
+
+def of_uptime(offset: int, length: int) -> Read:
+    """Return what reads a moment of sysUptime as Unix milliseconds (see times.from_uptime)."""
+
+    def read(block: Block) -> Array:
+        batch, runs = block.batch, block.runs
+        ago = batch.shift.take(runs) - block.integers(offset, length) & 0xFFFFFFFF
+        moments: Array = batch.base.take(runs) - ago
+        if moments.min() < 0:
+            raise NegativeTimeError
+        return moments.view(np.uint64)
+
+    return read
+
+
+def noted(name: str, read: Read) -> Read:
+    """Return what reads start_ms or end_ms, and leaves them with the block for a look at both."""
+
+    def read_and_note(block: Block) -> Array:
+        moments = block.times[name] = read(block).astype(np.uint64, copy=False)
+        return moments
+
+    return read_and_note

@@ -1,0 +1,105 @@
+"""Tables of the texts of small numbers, from which numpy puts together the text of large ones."""
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+COLON, NOTHING = 1 << 16, (1 << 16) + 1
+"""What stands for the groups of IPv6 addresses that :: leaves out: the first or last of them, and others."""
+
+
+def table(texts: Sequence[bytes], suffix: bytes) -> tuple[Array, Array]:
+    """Return texts as items of one width, each with the suffix at its end, and their lengths without it."""
+    lengths = [len(text) for text in texts]
+    longest = max(lengths)
+    octets = b"".join([text.rjust(longest) + suffix for text in texts])
+    return np.frombuffer(octets, f"V{longest + len(suffix)}"), np.array(lengths)
+
+
+@cache
+def four_digits() -> Array:
+    """Return four decimal digits in four octets, for every number that has no more."""
+    return _text_of(np.arange(10_000)[:, None] // [1000, 100, 10, 1] % 10 + ord("0"))
+
+
+@cache
+def five_digits() -> Array:
+    """Return decimal digits in eight octets, for every number of 16 bits."""
+    numbers = np.arange(1 << 16)
+    four = four_digits()
+    return _text_of(np.stack([four[numbers // 10_000], four[numbers % 10_000]], axis=1))
+
+
+@cache
+def lengths() -> Array:
+    """Return how many decimal digits each number of 16 bits has."""
+    numbers = np.arange(1 << 16)
+    return np.searchsorted([10, 100, 1000, 10_000], numbers, side="right").astype(np.uint8) + np.uint8(1)
+
+
+@cache
+def powers_of_ten(dtype: np.dtype[Any]) -> Array:
+    """Return 10, 100 and so on, as far as the type goes."""
+    return np.array([10**power for power in range(1, len(str(np.iinfo(dtype).max)))], dtype)
+
+
+@cache
+def hex_octets() -> Array:
+    """Return two hexadecimal digits in two octets, for every octet."""
+    return np.frombuffer(bytes(range(256)).hex().encode(), "u2")
+
+
+@cache
+def octet_pairs() -> tuple[Array, Array]:
+    """Return ".a.b" at the end of eight octets for every two octets a, b, and its length."""
+    dotted = [b".%d" % octet for octet in range(256)]
+    items, lengths = table(dotted, b"")
+    octets = items.view(np.uint8).reshape(256, 4)
+    pairs = np.zeros((256, 256, 8), np.uint8)
+    for length in (2, 3, 4):
+        low = np.flatnonzero(lengths == length)
+        pairs[:, low, 4 - length : 8 - length] = octets[:, None]
+        pairs[:, low, 8 - length :] = octets[low, 4 - length :]
+    return _text_of(pairs.reshape(-1, 8)), (lengths[:, None] + lengths).reshape(-1).astype(np.uint8)
+
+
+@cache
+def hex_groups() -> tuple[Array, Array]:
+    """Return ":" and a number of 16 bits in hexadecimal at the end of eight octets, and its length.
+
+    Two more stand for what :: leaves out: ":" for the first and last groups of it, and nothing for the others.
+    """
+    texts = [b":%x" % number for number in range(1 << 16)] + [b":", b""]
+    octets = b"".join([text.rjust(8) for text in texts])
+    return np.frombuffer(octets, "u8"), np.array([len(text) for text in texts], np.uint8)
+
+
+@cache
+def elisions() -> Array:
+    """Return what stands for each of eight groups, or 0 for its digits, by the bits of those that are zero.
+
+    The longest run of two or more is left out, the first of several (RFC 5952 section 4.2).
+    """
+    table = np.zeros((256, 8), np.intp)
+    for zeros in range(256):
+        runs = [(-len(run.group()), run.start()) for run in re.finditer("11+", f"{zeros:08b}")]
+        if runs:
+            length, start = min(runs)
+            end = start - length
+            table[zeros, start:end] = NOTHING
+            table[zeros, start] = COLON
+            if end == 8:
+                table[zeros, 7] = COLON
+    return table
+
+
+def _text_of(octets: Array) -> Array:
+    """Return rows of 4 or 8 octets as an integer each, which numpy moves in one."""
+    octets = np.ascontiguousarray(octets, octets.dtype if octets.dtype == np.uint32 else np.uint8)
+    return octets.view(f"u{octets.nbytes // len(octets)}")[:, 0]

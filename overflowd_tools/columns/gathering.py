@@ -1,0 +1,67 @@
+"""What is gathered of many datagrams before it is rendered: enough for numpy to be worth its price."""
+
+from collections.abc import Callable
+
+from overflowd_tools.columns.cells import Run
+from overflowd_tools.columns.page import Page
+from overflowd_tools.columns.plan import supports
+from overflowd_tools.columns.renderer import ColumnRenderer
+from overflowd_tools.protocols.templates import Template
+from overflowd_tools.rendering import Renderer
+
+_RENDERERS = 16
+_WORTH_IT = 256
+"""For fewer lines of a template, numpy is no quicker than the plain way."""
+
+
+class Gathering:
+    """Lines to be, of many datagrams, so that flows which share a template are made together."""
+
+    def __init__(self, plain: Callable[[Template], Renderer]) -> None:
+        """plain: gives the renderer for what numpy is not worth its price for."""
+        self._plain = plain
+        self._texts: list[bytes] = []
+        self._runs: dict[Template, list[tuple[int, Run, int]]] = {}
+        self._renderers: dict[Template, ColumnRenderer | None] = {}
+        self._page = Page()
+
+    def add_text(self, text: bytes) -> None:
+        """Take whole lines."""
+        self._texts.append(text)
+
+    def add_flows(self, template: Template, run: Run, lost: int = 0) -> None:
+        """Take the records of a datagram. lost: what its first line is to say as seq_lost, if not 0."""
+        self._runs.setdefault(template, []).append((len(self._texts), run, lost))
+        self._texts.append(b"")
+
+    def take(self) -> list[bytes]:
+        """Return the lines of all that was taken, in its order, and forget it."""
+        texts, self._texts = self._texts, []
+        of_template, self._runs = self._runs, {}
+        for template, places in of_template.items():
+            rendered = self._render(template, [run for _, run, _ in places])
+            for (place, _, lost), text in zip(places, rendered, strict=True):
+                texts[place] = _with_loss(text, lost) if lost else text
+        return texts
+
+    def _render(self, template: Template, runs: list[Run]) -> list[bytes]:
+        if sum(len(records) for _, records, _, _ in runs) >= _WORTH_IT * template.length:
+            renderer = self._renderer(template)
+            if renderer is not None:
+                return renderer.render(runs)
+        plain = self._plain(template)
+        return [b"".join(plain(*run)) for run in runs]
+
+    def _renderer(self, template: Template) -> "ColumnRenderer | None":
+        if template not in self._renderers:
+            if len(self._renderers) >= _RENDERERS:
+                self._renderers.clear()
+            plain = self._plain(template)
+            self._renderers[template] = ColumnRenderer(template, plain, self._page) if supports(template) else None
+        return self._renderers[template]
+
+
+def _with_loss(text: bytes, lost: int) -> bytes:
+    """Return lines of which the first says how much was lost before it."""
+    end = text.find(b"}\n")
+    return b'%s,"seq_lost":%d%s' % (text[:end], lost, text[end:]) if text else text
