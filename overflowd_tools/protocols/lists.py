@@ -53,8 +53,6 @@ class ListDecoder:
             enterprise, number, offset = _uint16(octets, 5) << 16 | _uint16(octets, 7), number & 0x7FFF, 9
         announced = Announced(0, (Specifier(enterprise, number, length),))
         layout = Layout(announced, self._table, netflow9=False)
-        if len(octets) < offset:
-            raise DecodeError("a basicList is cut short")
         values = [layout.shown(0, value[0], self) for value in self._records(layout, octets[offset:])]
         return {"semantic": _semantic(octets), "element": layout.members[0].key, "values": values}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from overflowd_tools.protocols.elements import REVERSE
+from overflowd_tools.protocols.elements import REVERSE, ElementTable
 from overflowd_tools.protocols.exporters import Exporters
 from overflowd_tools.protocols.layouts import variable_length
 from tests.protocols.set_builders import SECOND, VARIABLE, data, send, shown, template, variable
@@ -42,6 +42,9 @@ BOTH = [(8, 4), (12, 4), (27, 16), (28, 16)]
         ([(32, 2)], b"\x08\1", {"icmp_type": 8, "icmp_code": 1}),
         ([(32, 2), (176, 1)], b"\x08\1\3", {"icmp_type": 8, "icmp_code": 1, "ie": {"icmpTypeIPv4": 3}}),
         ([(176, 1), (139, 2)], b"\3\x80\0", {"icmp_type": 3, "ie": {"icmpTypeCodeIPv6": 0x8000}}),
+        ([(4, 1), (11, 2)], b"\1\x08\1", {"protocol": 1, "dport": 0x801, "icmp_type": 8, "icmp_code": 1}),
+        ([(4, 1), (11, 2)], b"\6\x08\1", {"protocol": 6, "dport": 0x801}),
+        ([(4, 1), (11, 2), (176, 1)], b"\1\x08\1\3", {"protocol": 1, "dport": 0x801, "icmp_type": 3}),
         ([(139, 2, REVERSE)], b"\x80\0", {"r_icmp_type": 128, "r_icmp_code": 0}),
         (
             [(71, 3), (70, 3)],
@@ -149,6 +152,56 @@ def test_records_of_variable_length(content, flows, problem):
     assert len(message.rows) == flows
     assert problem in "".join(message.problems)
     assert bool(problem) == bool(message.problems)
+
+
+def test_a_field_of_variable_length_that_begins_beyond_its_set():
+    message = send(Exporters(), template(256, [(371, VARIABLE), (371, VARIABLE)]), data(256, b"\1a"))
+    assert message.problems == ["a field of variable length begins beyond its set"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "octets", "members"),
+    [
+        # The first of several is told by start_ms, and a clock that cannot be one by none.
+        (
+            [(152, 8), (152, 8)],
+            (NOW_MS - 1).to_bytes(8) + (NOW_MS - 2).to_bytes(8),
+            {"flowStartMilliseconds": NOW_MS - 2},
+        ),
+        ([(152, 9), (152, 8)], b"\1" * 9 + (NOW_MS - 1).to_bytes(8), {"flowStartMilliseconds": "01" * 9}),
+        ([(152, 0), (150, 4)], (SECOND - 1).to_bytes(4), {}),
+    ],
+)
+def test_clocks_that_come_twice(fields, octets, members):
+    found = one(fields, octets)
+    assert found.get("ie", {}) == members
+    assert found["start_ms"] in (NOW_MS - 1, NOW_MS - 1000)
+
+
+def test_more_of_sys_uptime_than_wraps():
+    """NX-OS sends 64 bits (nfdump#80): 32 of them are its sysUptime, and all are shown."""
+    found = one([(22, 8), (21, 8)], ((1 << 40) + 5).to_bytes(8) + (7).to_bytes(8))
+    assert (found["stime"], found["etime"], found["ie"]) == (5, 7, {"flowStartSysUpTime": (1 << 40) + 5})
+
+
+def test_an_observation_is_told_by_start_and_end():
+    found = one([(323, 8)], (NOW_MS - 3).to_bytes(8))
+    assert found == {"start_ms": NOW_MS - 3, "end_ms": NOW_MS - 3}
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "octets", "expected"),
+    [
+        ("dateTimeMilliseconds", "start_ms", (NOW_MS - 5).to_bytes(8), {"start_ms": NOW_MS - 5, "end_ms": NOW_MS - 5}),
+        ("dateTimeSeconds", "end_ms", (SECOND - 5).to_bytes(4), {"start_ms": NOW_MS - 5000, "end_ms": NOW_MS - 5000}),
+        ("unsigned32", "stime", b"\0\0\0\7", {"stime": 7, "start_ms": NOW_MS, "end_ms": NOW_MS, "time_src": "export"}),
+    ],
+)
+def test_clocks_of_the_users_own(kind, field, octets, expected):
+    table = ElementTable.standard()
+    table.add([f"99\t5\tmyClock\t{kind}\t\t\t{field}"], "mine")
+    message = send(Exporters(table), template(256, [(5, len(octets), 99)]), data(256, octets))
+    assert [row.members for row in message.rows] == [expected]
 
 
 @pytest.mark.parametrize("padding", [0, 1, 3, 11])
