@@ -7,7 +7,7 @@ Nothing one exporter sends can change how the records of another are read.
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
-from weakref import WeakValueDictionary, finalize
+from weakref import WeakValueDictionary, finalize, proxy
 
 from overflowd_tools.protocols import options
 from overflowd_tools.protocols.announced import Announced
@@ -258,7 +258,8 @@ class Exporters:
         layout = self._layouts.get(key)
         if layout is None:
             layout = self._layouts[key] = Layout(announced, self.elements(), netflow9=netflow9)
-            layout.simple = simple_template(layout)
+            # A proxy makes no cycle: a layout that no session knows any more is gone, and uncounted, at once.
+            layout.simple = simple_template(proxy(layout))
             self._fields += len(announced.fields)
             finalize(layout, self._forget_fields, len(announced.fields))
         return layout
