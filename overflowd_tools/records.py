@@ -97,7 +97,7 @@ class FlowWriter:
         head = b"%s%d" % (_origin(batch.source, exporter, batch.domain, batch.sampling_rate), batch.export_ms)
         if self._envelope:
             head += b',"exporter_port":%d' % exporter_port
-            if batch.uptime_ms is not None:
+            if batch.uptime_ms is not None and not batch.template.boot_told:
                 head += b',"uptime_ms":%d' % batch.uptime_ms
             if received_ns:
                 head += b',"recv_ms":%d' % (received_ns // 1_000_000)

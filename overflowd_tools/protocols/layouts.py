@@ -4,8 +4,8 @@ Everything an exporter sent is in the line: what no field of the line stands for
 element, and of several elements for one field the one that loses its place goes there too.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols import options, times
@@ -13,8 +13,11 @@ from overflowd_tools.protocols.announced import VARIABLE, Announced, Specifier
 from overflowd_tools.protocols.elements import IANA, Element, ElementTable
 from overflowd_tools.protocols.lines import Kind
 from overflowd_tools.protocols.sections import sections_of
-from overflowd_tools.protocols.templates import Template, icmp_of_port
+from overflowd_tools.protocols.templates import icmp_of_port
 from overflowd_tools.protocols.values import decoder, kind_of
+
+if TYPE_CHECKING:
+    from overflowd_tools.protocols.simple import Simple
 
 Lists = Callable[[str, bytes], Any]
 """Decodes the octets of a list of some type (lists.ListDecoder)."""
@@ -33,7 +36,7 @@ _ALIGNMENT = 4
 _TOLD_BY_SPAN = frozenset(range(150, 158))
 """Times that start_ms and end_ms (or start_ns and end_ns) tell exactly."""
 _OBSERVATION = 323
-_LIST_TYPES = frozenset({"basicList", "subTemplateList", "subTemplateMultiList"})
+LIST_TYPES = frozenset({"basicList", "subTemplateList", "subTemplateMultiList"})
 _SAMPLER_ELEMENTS = frozenset({10, 14, 48, 145, 302, 304, *options.SAMPLING_ELEMENTS})
 _KEYS = frozenset({"saddr", "daddr", "sport", "dport", "protocol"})
 _OF_ONE_PACKET = frozenset({"bcount", "flags", "ttl", "ip_id", "frag_off", "frag_flags", "quoted"})
@@ -66,9 +69,9 @@ class Layout:
         self.times = tuple(index for index, member in enumerate(self.members) if member.number in times.ELEMENTS)
         """Which members are times."""
         self.sections = sections_of([0 if member.reverse else member.number for member in self.members])
-        self.simple: Template | None = None
-        """The same as a template for FlowBatch, where records need no thought one by one (see simple.py)."""
-        self.order, self.contested = _order(self.members)
+        self.simple: Simple | None = None
+        """How its records render many at a time, if they do."""
+        self.order, self.contested = order_of(self.members)
         """The order in which members take their fields, and the fields that there are several members for."""
         numbers = {member.number for member in self.members if member.path in self.contested}
         self.both_versions = bool(numbers & _VERSION4) and bool(numbers & _VERSION6)
@@ -106,7 +109,7 @@ class Layout:
         return value if type(value) in (int, float) else None
 
 
-def _order(members: tuple[Member, ...]) -> tuple[tuple[int, ...], frozenset[tuple[str, ...]]]:
+def order_of(members: tuple[Member, ...]) -> tuple[tuple[int, ...], frozenset[tuple[str, ...]]]:
     """Return indices so that of members for one field the one of IANA and of the lowest number is first.
 
     Return also the fields that there are several members for.
@@ -164,7 +167,7 @@ def _member(specifier: Specifier, table: ElementTable, netflow9: bool) -> Member
     if element is None:
         return Member(specifier, key, (), reverse, "octetArray", 0)
     # Lists never fill a field: what they hold has another type than the field.
-    path = tuple(element.field.split(".")) if element.field and element.type not in _LIST_TYPES else ()
+    path = tuple(element.field.split(".")) if element.field and element.type not in LIST_TYPES else ()
     number = element.id if element.enterprise == IANA else _stands_for(element)
     if path and reverse:
         path = ("r_" + path[0], *path[1:])
@@ -191,7 +194,7 @@ class Record:
         """Values of the elements that sampling rates hang on."""
         self._lists = lists
         told = set() if nested else self._told_times(layout, octets)
-        hidden = _other_version(layout, octets) if layout.both_versions else frozenset()
+        hidden = other_version(layout.members, octets) if layout.both_versions else frozenset()
         for index in layout.order:
             member, value = layout.members[index], octets[index]
             if member.number in times.ELEMENTS:
@@ -321,9 +324,9 @@ def _label(octets: bytes) -> dict[str, int]:
     return {"label": entry >> 4, "exp": entry >> 1 & 7, "s": entry & 1}
 
 
-def _other_version(layout: Layout, octets: list[bytes]) -> frozenset[int]:
+def other_version(members: Sequence[Member], octets: Sequence[bytes]) -> frozenset[int]:
     """Tell which elements are of the version of IP that this record is not of: many templates have both."""
-    values = {m.number: value for m, value in zip(layout.members, octets, strict=True) if not m.reverse}
+    values = {m.number: value for m, value in zip(members, octets, strict=True) if not m.reverse}
     told = values.get(_IP_VERSION)
     if told:
         return _VERSION4 if told[-1] == 6 else _VERSION6
@@ -344,7 +347,7 @@ def _shown(member: Member, octets: bytes, lists: Lists) -> tuple[Any, bool]:
         return [address_text(octets[at : at + 16]) for at in range(0, len(octets), 16)], True
     if number in _LABELS or (number in (_APPLICATION, _SEGMENTS) and octets):
         return octets.hex(), False
-    if member.type in _LIST_TYPES:
+    if member.type in LIST_TYPES:
         return lists(member.type, octets), False
     kind, decode = decoder(member.type, len(octets))
     return _SHOWN.get(kind, _as_it_is)(decode(octets)), kind is kind_of(member.type)

@@ -10,7 +10,7 @@ from overflowd_tools.protocols.exporters import Batch, DataSet, Export, Exporter
 from overflowd_tools.protocols.layouts import Layout
 from overflowd_tools.protocols.rows import (
     checked_records,
-    flow_batch,
+    flow_batches,
     flow_row,
     option_row,
     option_values,
@@ -99,9 +99,9 @@ class _Walk:
             rows += (template_row(self.export, *told) for told in self.templates)
         rows += self.options
         for data in self._data:
-            batch = flow_batch(self.session, data, how.rate) if how.batches and not lost else None
-            if batch is not None:
-                rows.append(batch)
+            batches = flow_batches(self.session, data, how.rate) if how.batches and not lost else None
+            if batches is not None:
+                rows += batches
                 continue
             for octets in checked_records(data.layout, data.content, self.problems):
                 row = flow_row(self.session, data.export, data.layout, octets, how.rate)

@@ -8,6 +8,7 @@ from overflowd_tools.protocols import options
 from overflowd_tools.protocols.announced import SCOPE_ENTERPRISE, VARIABLE
 from overflowd_tools.protocols.exporters import Batch, DataSet, Export, Row, Session
 from overflowd_tools.protocols.layouts import Layout, Record
+from overflowd_tools.protocols.simple import BOOT
 from overflowd_tools.protocols.templates import FlowBatch
 from overflowd_tools.protocols.times import ENDS, span
 
@@ -32,31 +33,30 @@ def flow_row(
     return Row("flow", export, record.members())
 
 
-def flow_batch(session: Session, data: DataSet, configured_rate: float | None) -> Batch | None:
-    """Return the flows of a data set as a batch, or None if its records have to be looked at one by one."""
+def flow_batches(session: Session, data: DataSet, configured_rate: float | None) -> list[Batch] | None:
+    """Return the flows of a data set in batches, or None if its records have to be looked at one by one."""
     export, layout, content = data
-    if layout.simple is None or layout.length is None:
+    simple, rates = layout.simple, session.options
+    if simple is None or layout.length is None:
         return None
-    if layout.simple.needs_uptime and export.uptime_ms is None:
-        return None
-    rate = configured_rate or 1
-    if len(session.options):
-        if session.options.by_interface:
-            return None
-        rate = configured_rate or session.options.rate({}, layout.number) or 1
     records = content[: len(content) // layout.length * layout.length]
-    flows = FlowBatch(
-        export.source,
-        layout.simple,
-        records,
-        export.domain,
-        export.export_ms,
-        export.uptime_ms,
-        rate,
-        export.envelope,
-        len(content) // layout.length,
-    )
-    return Batch("flow", export, flows)
+    batches = []
+    for alike in simple.alike(records, by_interface=rates.by_interface):
+        boot_ms = alike.boot_ms if alike.boot_ms is not None else rates.boot_ms
+        uptime_ms, clock = export.uptime_ms, simple.clock(export.uptime_ms, boot_ms)
+        if clock == BOOT and boot_ms is not None:
+            uptime_ms = export.export_ms - boot_ms & 0xFFFFFFFF
+        template = simple.template(clock, alike.hidden)
+        if template is None:
+            return None
+        rate = configured_rate or options.rate(alike.numbers) or rates.rate(alike.numbers, layout.number) or 1
+        count = len(alike.records) // layout.length
+        flows = FlowBatch(
+            *(export.source, template, alike.records, export.domain, export.export_ms, uptime_ms, rate),
+            *(export.envelope, count),
+        )
+        batches.append(Batch("flow", export, flows))
+    return batches
 
 
 def option_row(session: Session, export: Export, layout: Layout, octets: list[bytes]) -> Row:

@@ -3,8 +3,10 @@
 NetFlow 1 and 5 to 8 have layouts for ever; they are written down in the terms in which NetFlow 9 announces them.
 """
 
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 
 class Kind(Enum):
@@ -19,21 +21,50 @@ class Kind(Enum):
     SECONDS = "Unix seconds, as Unix milliseconds"
     UPTIME = "milliseconds of the exporter's sysUptime, as an integer"
     PADDING = "not shown"
+    PART = "as its part of the record says"
+
+
+class Part:
+    """What some octets of a record say together.
+
+    show: from these octets, the members of the line and the pairs in `ie`. names, extra: the names of these, which are
+    the same for all octets.
+    """
+
+    __slots__ = ("extra", "names", "show")
+
+    def __init__(
+        self,
+        show: Callable[[bytes], tuple[dict[str, Any], list[tuple[str, Any]]]],
+        names: tuple[str, ...],
+        extra: tuple[str, ...],
+    ) -> None:
+        self.show = show
+        self.names = names
+        self.extra = extra
+
+
+Spans = Callable[[bytes, int, int], Iterator[dict[str, Any]]]
+"""(records, export_ms, uptime_ms) -> the times of each as members of the line"""
 
 
 class Field(NamedTuple):
     """One field of a template: its name in a flow line, its length in octets, its kind.
 
-    extra: it has no field of its own in the line, and stands in the object `ie`.
+    extra: it has no field of its own in the line, and stands in the object `ie`. also: another name that its value is
+    shown under. part: what it is of, together with all other fields of that part.
     """
 
     name: str
     length: int
     kind: Kind = Kind.UNSIGNED
     extra: bool = False
+    also: str = ""
+    part: Part | None = None
 
 
 ICMP, ICMPV6 = 1, 58
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _TIMES = ({"stime", "etime"}, {"start_ms", "end_ms"})
 
 
@@ -53,16 +84,41 @@ class Template:
     Not a dataclass, for the time that importing those takes.
     """
 
-    __slots__ = ("checked", "fields", "icmp_in_port", "length", "needs_uptime")
+    __slots__ = (
+        "boot_told",
+        "checked",
+        "constants",
+        "fields",
+        "icmp_in_port",
+        "length",
+        "plain",
+        "spans",
+    )
 
-    def __init__(self, fields: tuple[Field, ...]) -> None:
+    def __init__(
+        self,
+        fields: tuple[Field, ...],
+        *,
+        constants: Mapping[str, Any] = _NOTHING,
+        spans: Spans | None = None,
+        boot_told: bool = False,
+    ) -> None:
+        """constants: members that are the same in all lines. spans: gives the times, where no two fields do.
+
+        boot_told: the sysUptime of the export is known from that of the boot, and not from the header.
+        """
         self.fields = fields
+        self.constants = constants
+        self.spans = spans
+        self.boot_told = boot_told
+        self.plain = not (constants or spans or any(field.part or field.also for field in fields))
+        """Lines say what the fields say and nothing else."""
         names = {field.name for field in fields if not field.extra}
-        self.checked = any(names >= ends for ends in _TIMES)
+        names.update(*(field.part.names for field in fields if field.part))
+        self.checked = spans is None and any(names >= ends for ends in _TIMES)
         """Lines say if their times are suspect (see times.span): there are a start and an end."""
         self.icmp_in_port = names >= {"protocol", "dport"} and not names & {"icmp_type", "icmp_code"}
         """Lines of ICMP say its type and code by icmp_of_port: there are no fields for them."""
-        self.needs_uptime = any(field.kind is Kind.UPTIME for field in fields)
         self.length = sum(field.length for field in fields)
         """Octets of one record."""
 

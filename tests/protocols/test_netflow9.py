@@ -365,7 +365,8 @@ def test_options_come_before_the_flows_of_their_message():
 def test_batches():
     exporters = Exporters()
     how = How(batches=True)
-    sets = template(256, FLOW), data(256, flow(1) + flow(2)), PORTS.replace(b"\1\0", b"\1\1", 1), data(257, b"\0\1")
+    text = template(257, [(82, VARIABLE)]), data(257, b"\3eth")
+    sets = template(256, FLOW), data(256, flow(1) + flow(2)), *text
     rows = decode_ipfix(ipfix(*sets), exporters, HERE, how).rows
     assert [type(row) is Batch for row in rows] == [True, False]
     # The first flow after a loss says so, which batches cannot.

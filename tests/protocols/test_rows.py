@@ -107,8 +107,12 @@ UPTIMES = [(8, 4), (12, 4), (1, 4), (2, 4), (22, 4), (21, 4)]
 UPTIME_RECORD = flow()[:8] + struct.pack("!IIII", 120, 2, 999_000, 999_500)
 
 
-def of_ipfix(*sets: bytes, batches: bool = True):
-    return decode_ipfix(ipfix(*sets), Exporters(), HERE, How(batches=batches)).rows
+def of_ipfix(*sets: bytes, exporters: Exporters | None = None, **how) -> list:
+    return decode_ipfix(ipfix(*sets), exporters or Exporters(), HERE, How(**{"batches": True, **how})).rows
+
+
+def lines(rows: list) -> list[dict]:
+    return [json.loads(line) for line in FlowWriter().rows(rows)]
 
 
 @pytest.mark.parametrize(
@@ -128,42 +132,56 @@ def test_templates_whose_flows_come_in_batches(fields):
     [batch] = of_ipfix(*sets)
     assert isinstance(batch, Batch)
     assert (batch.flows.records, batch.flows.announced) == (content[: 2 * size], 2)
-    lines = [
-        [json.loads(line) for line in FlowWriter().rows(rows)] for rows in ([batch], of_ipfix(*sets, batches=False))
-    ]
-    assert lines[0] == lines[1]
-    assert len(lines[0]) == 2
+    assert lines([batch]) == lines(of_ipfix(*sets, batches=False))
+
+
+@pytest.mark.parametrize("fields", [[*FLOW, (82, VARIABLE)], [*FLOW, (1, 4, REVERSE)], [*FLOW, (315, 40)]])
+def test_templates_whose_records_are_looked_at_one_by_one(fields):
+    rows = of_ipfix(template(256, fields), data(256, b"\1" * 200))
+    assert rows
+    assert not any(isinstance(row, Batch) for row in rows)
 
 
 @pytest.mark.parametrize(
     "fields",
     [
-        [*FLOW, (82, VARIABLE)],
         [*FLOW, (58, 2), (243, 2)],
         [*FLOW, (27, 16)],
-        [*FLOW, (1, 4, REVERSE)],
         [*FLOW, (10, 9)],
-        [*FLOW, (315, 40)],
         FLOW[:-1],
         [*FLOW, (34, 4)],
         [*FLOW, (302, 1)],
         [*FLOW, (225, 4)],
         [*FLOW, (32, 2)],
+        [*FLOW, (70, 3), (71, 3), (95, 4)],
+        [(8, 4), (233, 1)],
     ],
 )
-def test_templates_whose_records_are_looked_at_one_by_one(fields):
-    content = b"\1" * 200
-    rows = of_ipfix(template(256, fields), data(256, content))
-    assert rows
-    assert not any(isinstance(row, Batch) for row in rows)
+@pytest.mark.parametrize("user", [None, 50])
+def test_lines_are_the_same_however_flows_come(fields, user):
+    size = sum(field[1] for field in fields)
+    content = b"\1" * size + bytes(size) + bytes(range(1, size + 1)) * 2 + b"\6" * size
+    known = template(257, [(10, 4), (34, 4)], scopes=1), data(257, struct.pack("!II", 0x01010101, 64))
+    for options in ((), known):
+        sets = template(256, fields), *options, data(256, content)
+        found = [lines(of_ipfix(*sets, rate=user, batches=batches)) for batches in (False, True)]
+        assert found[0] == found[1]
+        assert sum(line["type"] == "flow" for line in found[0]) == 5
 
 
-def test_sys_uptime_needs_a_clock_to_come_in_batches():
+def test_sys_uptime_in_batches():
     sets = data(256, UPTIME_RECORD)
     [batch] = decode_netflow9(netflow9(template9(256, UPTIMES), sets), Exporters(), HERE, How(batches=True)).rows
     assert batch.flows.uptime_ms == 1_000_000
-    [row] = of_ipfix(template(256, UPTIMES), sets)
-    assert not isinstance(row, Batch)
+    [line] = lines([batch])
+    assert (line["start_ms"], line["end_ms"]) == (SECOND * 1000 - 1000, SECOND * 1000 - 500)
+    assert "time_src" not in line
+    # IPFIX has no clock for it but that of options.
+    [line] = lines(of_ipfix(template(256, UPTIMES), sets))
+    assert (line["stime"], line["start_ms"], line["time_src"]) == (999_000, SECOND * 1000, "export")
+    told = template(257, [(149, 4), (160, 8)], scopes=1), data(257, struct.pack("!IQ", 1, SECOND * 1000 - 10**6))
+    [_, line] = lines(of_ipfix(template(256, UPTIMES), sets, *told))
+    assert (line["start_ms"], line["time_src"]) == (SECOND * 1000 - 1000, "init160")
 
 
 @pytest.mark.parametrize(
@@ -172,18 +190,15 @@ def test_sys_uptime_needs_a_clock_to_come_in_batches():
         ([(149, 4), (34, 4)], 64),
         ([(145, 4), (34, 4)], 64),
         ([(302, 4), (34, 4)], 64),
-        # Told by interface, records differ.
+        # Of an interface that no record names.
         ([(10, 4), (34, 4)], None),
-        # Not the rate, but the clock.
-        ([(149, 4), (21, 4)], 1),
+        # Not the rate, but a clock.
+        ([(149, 4), (21, 4)], None),
     ],
 )
 def test_rates_of_batches(told, rate):
     exporters = Exporters()
     send(exporters, template(256, FLOW), template(257, told, scopes=1), data(257, struct.pack("!II", 256, 64)))
     for user in (None, 7):
-        [row] = decode_ipfix(ipfix(data(256, flow())), exporters, HERE, How(user, batches=True)).rows
-        if rate is None:
-            assert row.members.get("sampling_rate") == user
-        else:
-            assert row.flows.sampling_rate == (user or rate)
+        [line] = lines(of_ipfix(data(256, flow()), exporters=exporters, rate=user))
+        assert line.get("sampling_rate") == (user or rate)
