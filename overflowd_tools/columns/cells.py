@@ -19,6 +19,11 @@ from overflowd_tools.rendering import FRAGMENTS_KEPT, _octets_text, address_text
 Run = tuple[bytes, bytes, int, int]
 """Records of one datagram, as a Renderer takes them: head, records, export_ms, uptime_ms."""
 
+_SIZES = {length: next(size for size in (1, 2, 4, 8) if size >= length) for length in range(1, 9)}
+_INTEGERS = {
+    length: (np.dtype(f">u{size}"), np.dtype(np.intp if size <= 2 else f"u{size}")) for length, size in _SIZES.items()
+}
+"""Length of an integer in octets -> its type on the wire, once it is padded, and the one to count with."""
 _SUSPECT = b',"time_suspect":true'
 _ICMP_FORM = b',"icmp_type":%d,"icmp_code":%d'
 
@@ -64,15 +69,15 @@ class Block:
 
     def integers(self, offset: int, length: int) -> Array:
         """Return a field of 1 to 8 octets of each row as an integer: intp up to 2 octets, uint32 up to 4, or uint64."""
-        size = next(size for size in (1, 2, 4, 8) if size >= length)
-        if size == length:
-            steps = (self.batch.length,)
-            wire = np.ndarray((self.rows,), f">u{size}", self.batch.records, self._start + offset, steps)
+        wire, number = _INTEGERS[length]
+        if wire.itemsize == length:
+            start, steps = self._start + offset, (self.batch.length,)
+            values: Array = np.ndarray((self.rows,), wire, self.batch.records, start, steps)
         else:
-            padded = np.zeros((self.rows, size), np.uint8)
-            padded[:, size - length :] = self.octets(offset, length)
-            wire = padded.view(f">u{size}")[:, 0]
-        return wire.astype(np.intp if size <= 2 else f"u{size}")
+            padded = np.zeros((self.rows, wire.itemsize), np.uint8)
+            padded[:, wire.itemsize - length :] = self.octets(offset, length)
+            values = padded.view(wire)[:, 0]
+        return values.astype(number)
 
 
 class Made(NamedTuple):

@@ -13,6 +13,7 @@ class Page:
     def __init__(self) -> None:
         self._margin = 0
         self._octets = np.empty(0, np.uint8)
+        self._text = memoryview(b"")
         self._views: dict[tuple[int, int], Array] = {}
 
     def reserve(self, lines: int, longest: int) -> None:
@@ -20,6 +21,7 @@ class Page:
         if longest > self._margin or (lines + 1) * longest > len(self._octets):
             self._margin = longest
             self._octets = np.empty((lines + 1) * longest, np.uint8)
+            self._text = self._octets[longest:].data
             self._views.clear()
 
     def ending(self, width: int, behind: int) -> Array:
@@ -35,4 +37,4 @@ class Page:
 
     def text(self, begin: int, end: int) -> bytes:
         """Return what is written from one place to another, counted from the first line's begin."""
-        return self._octets[self._margin + begin : self._margin + end].tobytes()
+        return bytes(self._text[begin:end])

@@ -12,9 +12,9 @@ from overflowd_tools.rendering import FLOW_PREFIX, _section, member
 
 NO_PCOUNT = b'{"type":"flow"'
 """How lines without a packet count begin."""
-_ROWS = 2048
+_ROWS = 3072
 """Lines made at a time: many, since each call of numpy has its price; few, since columns must stay in the cache."""
-_PAGE = 1 << 21
+_PAGE = 1 << 22
 """Octets of the lines made at a time, about."""
 _FEWEST_ROWS = 256
 """Of lines so long that only fewer are made at a time, there is nothing to gain."""

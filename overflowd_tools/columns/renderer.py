@@ -52,16 +52,16 @@ class ColumnRenderer:
         stops = batch.counts.cumsum()
         run_of_row = np.arange(len(runs)).repeat(batch.counts)
         texts = [b""] * len(runs)
-        for start in range(0, len(run_of_row), self._rows):
-            block = Block(batch, start, run_of_row[start : start + self._rows])
+        for start, end in _shares(len(run_of_row), self._rows):
+            block = Block(batch, start, run_of_row[start:end])
             try:
                 ends = self._write(block)
             except NegativeTimeError:
                 return self._one_by_one(runs)
             first, last = block.first_and_last
             cuts = ends[np.minimum(stops[first : last + 1] - start, block.rows) - 1].tolist()
-            for place, (begin, end) in enumerate(pairwise([0, *cuts]), first):
-                texts[place] += self._page.text(begin, end)
+            for place, (begin, stop) in enumerate(pairwise([0, *cuts]), first):
+                texts[place] += self._page.text(begin, stop)
         return texts
 
     def _one_by_one(self, runs: list[Run]) -> list[bytes]:
@@ -85,6 +85,12 @@ class ColumnRenderer:
             if varying is not None:
                 ends -= varying
         return line_ends
+
+
+def _shares(rows: int, most: int) -> Iterator[tuple[int, int]]:
+    """Yield begin and end of shares of rows, all of about one size."""
+    shares = -(-rows // most)
+    yield from pairwise(rows * share // shares for share in range(shares + 1) if shares)
 
 
 def _alike(lengths: list[int]) -> Iterator[list[int]]:

@@ -183,7 +183,7 @@ def test_types_and_codes_of_icmp_by_every_port():
         (Field("saddr", 8, Kind.IPV6),),
         (Field("pcount", 4), Field("pcount", 4)),
         (Field("protocol", 4, Kind.IPV4), Field("dport", 2)),
-        (Field("text", 2000, Kind.TEXT),),
+        (Field("text", 4000, Kind.TEXT),),
     ],
 )
 def test_templates_that_are_left_to_the_plain_way(fields):
