@@ -154,23 +154,25 @@ class Input:
         self.failed = False
         """Whether something else than the end of the data ended the input."""
 
-    def chunks(self) -> Iterator[bytes]:
-        """Yield the (decompressed) bytes in pieces of at most 64 KiB, as soon as they are there."""
+    def chunks(self, size: int = READ_SIZE) -> Iterator[bytes]:
+        """Yield the (decompressed) bytes in pieces of at most so many octets, as soon as they are there."""
         try:
-            yield from decompressed(self._raw())
+            yield from decompressed(self._raw(size))
         except DecodeError as error:
             if not self._stop:
                 self._rejected("", str(error))
         except UsageError as error:
             self._fail(str(error))
 
-    def blocks(self) -> Iterator[bytes]:
+    def blocks(self, size: int = READ_SIZE) -> Iterator[bytes]:
         """Yield blocks of whole lines; only the very last line may lack its newline. See also OVERLONG.
 
-        A line that a stop signal cuts short is dropped.
+        size: octets that are read at a time, at most. A line that a stop signal cuts short is dropped.
         """
+        if size > READ_SIZE:
+            bytes(16 * size)  # once it has freed this, malloc(3) keeps blocks instead of getting each from the kernel
         held = bytearray()  # the start of a line, or of one that is too long
-        for chunk in self.chunks():
+        for chunk in self.chunks(size):
             end = chunk.rfind(b"\n") + 1
             if not end:
                 if len(held) <= LINE_LIMIT:
@@ -217,7 +219,7 @@ class Input:
         self.failed = True
         self._report_failure(reason)
 
-    def _raw(self) -> Iterator[bytes]:
+    def _raw(self, size: int) -> Iterator[bytes]:
         may_block = not stat.S_ISREG(os.fstat(self._descriptor).st_mode)
         _enlarge_pipe(self._descriptor)
         ready = select.poll()
@@ -231,7 +233,7 @@ class Input:
                 if self._stop:
                     return
             try:
-                data = os.read(self._descriptor, READ_SIZE)
+                data = os.read(self._descriptor, size)
             except OSError as error:
                 self._fail(str(error.strerror))
                 return

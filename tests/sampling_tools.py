@@ -5,10 +5,10 @@ from fractions import Fraction
 from math import exp, factorial, log, sqrt
 from random import Random
 
+from overflowd_tools.sampling import hits
 from overflowd_tools.sampling.law import PPT, Law
-from overflowd_tools.sampling.sampler import ORDINARY_PACKETS, Sampler
-
-MOST_OCTETS = 2**64
+from overflowd_tools.sampling.look import Look
+from overflowd_tools.sampling.sampler import Sampler
 
 STRATA = (1, 2, 10, 100, 1000, 10_000)
 """The lowest counts of packets of the strata; what is kept with certainty is one more."""
@@ -32,7 +32,7 @@ class Told(Random):
         return self.number
 
 
-ALWAYS = 0.0  # as the share drawn for a wait, it makes every ordinary line a candidate
+ALWAYS = 0.0  # as the share drawn for a wait, it makes every line a candidate
 NEVER = 1 - 2**-53
 
 
@@ -65,14 +65,18 @@ def is_skipped(line, rate, amplification=None):
     return not (list(made.sample(line)) or draws.asked or rejected)
 
 
+def hit_share(line, rate):
+    """Return, as an exact fraction, with what probability a line is hit that can be dropped unread."""
+    made = hits.Hits(rate, Told())
+    return Fraction(made.share(Look(made.most).units(line)), hits.CERTAIN)
+
+
 def probability(line, rate, amplification=None):
     """Return, as an exact fraction, with what probability a line is kept, and the line if it is."""
     draws = Told()
     waits = Told(share=ALWAYS)
     (kept,) = sampled(line, rate, amplification=amplification, waits=waits, draws=draws)
-    chosen = Fraction(1)
-    if is_skipped(line, rate, amplification):
-        chosen = Fraction(Law(rate, amplification).ppt(ORDINARY_PACKETS, octets=MOST_OCTETS), PPT)
+    chosen = hit_share(line, rate) if is_skipped(line, rate, amplification) else Fraction(1)
     if not draws.asked:
         return chosen, kept
     (outcomes,) = draws.asked

@@ -49,7 +49,7 @@ LIBRARIES = {
         *("commands/send.py", "records.py", "rendering.py", "shapes.py"),
         *("reports/canonical.py", "reports/original.py", "reports/writer.py"),
     },
-    "numpy": {f"columns/{name}.py" for name in ("cells", "digits", "page", "renderer")},
+    "numpy": {"sampling/fast_look.py", *(f"columns/{name}.py" for name in ("cells", "digits", "page", "renderer"))},
     "backports": {"stream.py"},
     "compression": {"stream.py"},
     "tqdm": {"command.py"},

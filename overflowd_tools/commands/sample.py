@@ -1,6 +1,7 @@
 """of-sample: flows in; out come some of them, each with the probability that it had."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -10,6 +11,10 @@ from overflowd_tools.sampling.sampler import Sampler
 from overflowd_tools.stream import OVERLONG
 
 HIGHEST_AMPLIFICATION = 0.02
+BLOCK = 1 << 20
+"""Octets read at a time: with many lines in a block, numpy's calls cost little for each."""
+NUMPY_AFTER = 1 << 25
+"""Octets of input after which numpy is worth the time that its import takes."""
 
 
 def options() -> command.Parser:
@@ -50,16 +55,31 @@ def run(context: command.Context) -> None:
 
     sampler = Sampler(Law(args.rate, args.amplification), waits, draws, reject)
     context.counts = sampler.counts
+    plain = NUMPY_AFTER
     for source in context.inputs():
         name = source.name
         sampler.line = 0
-        for block in source.blocks():
+        for block in source.blocks(BLOCK):
+            if plain > 0:
+                plain -= len(block)
+                if plain <= 0:
+                    _use_numpy(sampler)
             if block is OVERLONG:
                 sampler.line += 1
                 reject(sampler.line, "longer than 1 MiB")
                 continue
             for line in sampler.sample(block):
                 context.output.write(line)
+
+
+def _use_numpy(sampler: Sampler) -> None:
+    """Go on with numpy, if that is installed."""
+    # Its library for linear algebra, which is not needed, would start threads.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    try:
+        sampler.use_numpy()
+    except ImportError:
+        pass
 
 
 def _rate(text: str) -> float:

@@ -22,6 +22,7 @@ class Law:
         observed, whatever the rate; None for no such clamp.
         """
         self.rate = rate
+        self.clamps = amplification is not None
         self._rate = rate.as_integer_ratio()
         self._amplification = None if amplification is None else amplification.as_integer_ratio()
 

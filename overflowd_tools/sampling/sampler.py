@@ -1,41 +1,25 @@
 """Sampling blocks of lines by the law, without reading most of them.
 
-Two tiers, of one exact law. A line that begins {"type":"flow","pcount":N,"... with N below 1000, and that holds neither
-a sampling_rate nor an escape that could hide one, is ordinary. Ordinary lines become candidates independently with the
-probability that 999 packets would have, by drawing how many lines come before the next candidate (a geometric
-distribution, which has no memory), and a candidate is kept with its own share of that probability. All other lines
-are parsed and drawn one by one. Which lines are ordinary depends on nothing but the lines themselves.
+A look at a line tells of how many packets it is, or that it must be parsed. What is parsed is drawn by itself; of the
+rest, candidates are drawn (see hits), and only they are parsed, and kept with their share of that probability. What a
+look tells depends on nothing but the line.
 """
 
 import re
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Iterator
-from io import BytesIO
-from itertools import compress, repeat
-from math import floor, log1p
-from operator import itemgetter, or_
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from overflowd_tools.errors import RecordError
 from overflowd_tools.records import parse_line
-from overflowd_tools.rendering import FLOW_PREFIX
+from overflowd_tools.sampling.hits import CERTAIN, Hits
 from overflowd_tools.sampling.law import PPT, Law, composed
+from overflowd_tools.sampling.look import Look, Looked
 
 if TYPE_CHECKING:
     from random import Random
 
-ORDINARY_PACKETS = 999
-
 _COUNTER_LIMIT = 1 << 64
-_FEW_CANDIDATES = PPT // 16
-_SAMPLING_RATE = b'"sampling_rate"'
-
-# The first octets of every ordinary line, long enough to hold a count of three digits and the comma after it.
-_BEGINNINGS = [b"%d," % packets for packets in range(100, 1000)]
-_BEGINNINGS += [b'%d,"' % packets for packets in range(10, 100)]
-_BEGINNINGS += [b'%d,"%c' % (packets, letter) for packets in range(10) for letter in b"abcdefghijklmnopqrstuvwxyz"]
-_is_unusual = dict.fromkeys([FLOW_PREFIX + beginning for beginning in _BEGINNINGS], False).get
-_beginning = itemgetter(slice(len(FLOW_PREFIX) + 4))
 
 _STRINGS_AND_BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}]')
 _COUNT_AFTER_NAME = re.compile(rb"\s*:\s*(\d+)")
@@ -51,60 +35,45 @@ class Sampler:
         number and fault of a line that cannot be sampled.
         """
         self._law = law
-        self._waits = waits
+        self._hits = Hits(law.rate, waits)
         self._draws = draws
         self._reject = reject
-        self._bound = law.ppt(ORDINARY_PACKETS, octets=_COUNTER_LIMIT)
-        self._skims = self._bound <= _FEW_CANDIDATES
-        self._wait = self._draw_wait() if self._skims else 0
+        self._look: Callable[[bytes], Iterator[Looked]] = Look(self._hits.most)
         self.line = 0
         """Lines seen since the caller last set this to 0, at the start of each input."""
         self.counts = {"flows": 0, "kept": 0}
+
+    def use_numpy(self) -> None:
+        """Look at lines with numpy from now on, which changes nothing but the time. Raises ImportError."""
+        from overflowd_tools.sampling.fast_look import FastLook
+
+        self._look = FastLook(self._hits.most)
 
     def sample(self, block: bytes) -> Iterator[bytes]:
         """Yield what is kept of a block of whole lines, each line with its newline."""
         if not self.line:
             block = block.removeprefix(BOM_UTF8)
-        lines = BytesIO(block).readlines()
-        drawn_ppt = dict.fromkeys(self._candidates(len(lines)), self._bound)
-        drawn_ppt |= dict.fromkeys(compress(range(len(lines)), self._unusual(block, lines)), PPT)
+        for looked in self._look(block):
+            yield from self._chosen(looked)
+
+    def _chosen(self, looked: Looked) -> Iterator[bytes]:
+        lines, total, running, unknown = looked
+        shares = {index: self._hits.share(units) for index, units in self._hits.candidates(total, running)}
+        shares |= dict.fromkeys(unknown, CERTAIN)
         done = 0
-        for index in sorted(drawn_ppt):
+        for index in sorted(shares):
             self.counts["flows"] += index - done
             done = index + 1
-            kept = self._sample(self.line + done, lines[index], drawn_ppt[index])
+            kept = self._sample(self.line + done, lines[index], shares[index])
             if kept is not None:
                 yield kept if kept.endswith(b"\n") else kept + b"\n"
         self.counts["flows"] += len(lines) - done
         self.line += len(lines)
 
-    def _unusual(self, block: bytes, lines: list[bytes]) -> Iterable[bool]:
-        """Return for each line whether it has to be parsed."""
-        if not self._skims:
-            return repeat(True)
-        unusual = map(_is_unusual, map(_beginning, lines), repeat(True))
-        if b"\\" not in block and block.rfind(_SAMPLING_RATE) < 0:  # rfind takes two thirds of the time of in
-            return unusual
-        hidden = (b"\\" in line or _SAMPLING_RATE in line for line in lines)
-        return map(or_, unusual, hidden)
-
-    def _candidates(self, count: int) -> Iterator[int]:
-        """Yield which of the next count lines are candidates."""
-        if not self._skims:
-            return
-        while self._wait < count:
-            yield self._wait
-            self._wait += 1 + self._draw_wait()
-        self._wait -= count
-
-    def _draw_wait(self) -> int:
-        """Draw the number of lines before the next candidate."""
-        return floor(log1p(-self._waits.random()) / log1p(-self._bound / PPT))
-
-    def _sample(self, number: int, line: bytes, drawn_ppt: int) -> bytes | None:
+    def _sample(self, number: int, line: bytes, share: int) -> bytes | None:
         """Return a line if it is kept, with its probability if it is a flow.
 
-        drawn_ppt: the probability with which it has been chosen to be looked at.
+        share: the probability with which it has been chosen to be looked at, as parts of CERTAIN.
         """
         if line.isspace():
             return None
@@ -119,9 +88,9 @@ class Sampler:
             self._reject(number, str(error))
             return None
         # A line is kept exactly with the probability that is written into it, hence the draw after the rounding.
-        # Over drawn_ppt is only a line that has a member twice: it was chosen for its first pcount.
-        after = composed(before, min(ppt, drawn_ppt))
-        if after * PPT < before * drawn_ppt and self._draws.randrange(before * drawn_ppt) >= after * PPT:
+        # Over its share is only a line that has a member twice: it was chosen for its first pcount.
+        after = composed(before, min(ppt, share * PPT // CERTAIN))
+        if after * CERTAIN < before * share and self._draws.randrange(before * share) >= after * CERTAIN:
             return None
         self.counts["kept"] += 1
         return _with_ppt(line, after, "p_ppt" in record)

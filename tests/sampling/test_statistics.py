@@ -16,11 +16,12 @@ from sampling_tools import (
     counts_of_packets,
     expected,
     flow,
+    hit_share,
     sampler,
     stratum,
 )
 
-from overflowd_tools.sampling.law import PPT, Law
+from overflowd_tools.sampling.law import PPT
 
 PCOUNT = re.compile(rb'"pcount":(\d+)').search
 
@@ -84,7 +85,7 @@ def test_the_randomness_of_the_system_obeys_too(rate, spelled, spread, times):
 def test_candidates_come_as_independent_draws_do():
     """The lines between two candidates: chi-square against the geometric distribution, in 16 equal shares."""
     rate = 6e-5
-    p = Law(rate).ppt(999) / PPT
+    p = float(hit_share(flow(999, a=0), rate))
     lines = [flow(999, a=index) for index in range(20_000)]
     made, _ = sampler(rate, seed=3, draws=Told())
     block = b"".join(lines)

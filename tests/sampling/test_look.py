@@ -1,0 +1,201 @@
+"""What a look tells of lines, one by one and with numpy: the same, and never too few units."""
+
+import json
+import sys
+import tracemalloc
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from sampling_tools import NEVER, Told, flow, sampler
+
+from overflowd_tools.sampling.hits import CERTAIN, Hits
+from overflowd_tools.sampling.law import PPT, Law
+from overflowd_tools.sampling.look import Look, beginnings
+
+MOST = (0, 1, 2, 11, 499, 1000, 499_999, 10**11)
+NEEDS_NUMPY = pytest.mark.skipif(
+    not pytest.importorskip("importlib.util").find_spec("numpy"), reason="numpy is not installed"
+)
+
+
+def seen(look, block):
+    """Return all that a look tells of a block, so that it can be compared."""
+    lines, units, unknown = [], [0], []
+    for looked in look(block):
+        before = units[-1]
+        unknown += (len(lines) + index for index in looked.unknown)
+        units += (before + more for more in looked.running() or [0] * len(looked.lines))
+        lines += (looked.lines[index] for index in range(len(looked.lines)))
+        assert units[-1] == before + looked.total
+    return lines, units[1:], unknown
+
+
+# --- units
+
+
+@pytest.mark.parametrize(
+    ("line", "units"),
+    [
+        (flow(0, a=1), 1),
+        (flow(7, a=1), 8),
+        (flow(10, a=1), 11),
+        (flow(999, a=1), 1000),
+        (flow(1000, a=1), 1001),
+        (flow(123_456, a=1), 123_457),
+        (flow(5, a=1, sampling_rate=1), 6),
+        (flow(5, a=1, sampling_rate=1000), 6000),
+        (flow(5, sampling_rate=1000, a=1), 6000),
+        (flow(5, a={"sampling_rate": 70}), 420),
+        (flow(499_998, a=1), 499_999),
+        (flow(499_999, a=1), 0),
+        (flow(499, a=1, sampling_rate=1000), 0),
+        (flow(5, a=1, sampling_rate=2.5), 0),
+        (flow(5, a=1, sampling_rate=0), 0),
+        (flow(5, a=1, sampling_rate=10**9), 0),
+        (flow(5, a={"sampling_rate": 70}, sampling_rate=70), 0),
+        (flow(5, a="\\"), 0),
+        (flow(5, a='"sampling_rate":7,'), 0),
+        (flow(5), 0),
+        (flow(-5, a=1), 0),
+        (b'{"type":"flow","pcount":05,"a":1}\n', 0),
+        (b"\n", 0),
+    ],
+)
+def test_units(line, units):
+    look = Look(499_999)
+    assert look.units(line) == units
+    assert seen(look, line * 3)[1] == [units, 2 * units, 3 * units]
+
+
+@given(
+    st.sampled_from([1e-15, 1e-6, 1e-3, 0.1, 0.2499, 0.25, 0.26, 0.4999, 0.5]) | st.floats(1e-15, 0.6),
+    st.integers(0, 10**6) | st.integers(0, 10**12),
+    st.integers(1, 10**4),
+)
+def test_hits_are_never_fewer_than_the_law_wants(rate, pcount, sampling_rate):
+    """Or a flow could not be kept with its probability."""
+    hits = Hits(rate, Told())
+    units = Look(hits.most).units(flow(pcount, a=1, sampling_rate=sampling_rate))
+    if units:
+        assert Law(rate).ppt(pcount, sampling_rate) * CERTAIN <= hits.share(units) * PPT
+        assert hits.share(units) <= CERTAIN // 2 + 2**12
+
+
+def test_the_largest_flow_that_is_left_to_hits():
+    for rate in (1e-9, 1e-6, 3e-4, 0.01, 0.1, 0.2):
+        hits = Hits(rate, Told())
+        for pcount in {0, 1, hits.most // 2, max(0, hits.most - 2), hits.most - 1}:
+            assert Law(rate).ppt(pcount) * CERTAIN <= hits.share(pcount + 1) * PPT
+
+
+# --- with numpy
+
+
+def fast_look(most):
+    """Return a look with numpy that uses it for few lines, and short ones, too."""
+    from overflowd_tools.sampling.fast_look import FastLook
+
+    look = FastLook(most)
+    look.least, look.shortest = 0, 1
+    return look
+
+
+FAST_LINES = st.one_of(
+    st.builds(flow, st.integers(0, 1100) | st.integers(0, 10**16), a=st.integers(0, 9)),
+    st.builds(flow, st.integers(0, 1100), sampling_rate=st.sampled_from([1, 100, 2.5, 0, 10**9]), b=st.just("x" * 40)),
+    st.builds(flow, st.integers(0, 99), name=st.sampled_from(['"', "\\", "ng", "g_", "sampling_rate", "é"])),
+    st.binary(max_size=40).map(lambda text: text.replace(b"\n", b"") + b"\n"),
+    st.binary(max_size=6).map(lambda text: b'{"type":"flow","pcount":' + text.replace(b"\n", b"") + b"\n"),
+    st.from_regex(rb'\{"type":"flow","pcount":[0-9]{1,4}[,"}][",a-zA-Z}]{0,3}[^\n]*\n', fullmatch=True),
+    st.sampled_from([b"\n", b"{}\n", b" \t\n", b'{"type":"flow","pcount":\n', b'{"type":"flow","pcount":12\n']),
+)
+
+
+@NEEDS_NUMPY
+@given(st.lists(FAST_LINES, max_size=30), st.sampled_from(MOST), st.booleans())
+@example([flow(5, a=1)], 11, False)
+@example([b"\n"] * 40, 499, True)
+@example([flow(5, a=1) * 9 + b'{"type":"flow","pcount":12\n'], 499, True)
+def test_numpy_tells_the_same(lines, most, is_ended):
+    block = b"".join(lines)
+    block = block if is_ended else block.removesuffix(b"\n")
+    if block:
+        assert seen(fast_look(most), block) == seen(Look(most), block)
+
+
+@NEEDS_NUMPY
+@pytest.mark.parametrize("most", MOST)
+def test_numpy_tells_the_same_of_every_beginning(most):
+    texts = [text for text, _ in beginnings()]
+    octets = b'0159,"azZ}: \x00\xff'
+    texts += [bytes((a, b, c, d)) for a in octets for b in octets for c in octets for d in octets]
+    block = b"".join(b'{"type":"flow","pcount":' + text + b'x":1}\n' for text in texts)
+    assert seen(fast_look(most), block) == seen(Look(most), block)
+
+
+@NEEDS_NUMPY
+def test_a_sampling_rate_is_found_wherever_it_stands():
+    look = fast_look(499_999)
+    for before in range(20):
+        line = flow(5, a="x" * before, sampling_rate=10)
+        for start in range(9):
+            block = flow(1, a="x" * start) + line + flow(2, a=1)
+            assert seen(look, block)[1] == [2, 62, 65]
+
+
+@NEEDS_NUMPY
+@given(
+    lines=st.lists(FAST_LINES, max_size=40),
+    switch=st.integers(0, 40),
+    rate=st.sampled_from([1e-6, 1e-3, 0.1]),
+    seed=st.integers(),
+)
+def test_samples_are_the_same_with_numpy(lines, switch, rate, seed):
+    plain, plain_rejected = sampler(rate, seed=seed)
+    fast, fast_rejected = sampler(rate, seed=seed)
+    wanted = list(plain.sample(b"".join(lines)))
+    found = list(fast.sample(b"".join(lines[:switch])))
+    fast.use_numpy()
+    fast._look.least, fast._look.shortest = 0, 1
+    found += fast.sample(b"".join(lines[switch:]))
+    if switch or not lines or not lines[0].startswith(b"\xef\xbb\xbf"):
+        assert found == wanted
+        assert fast_rejected == plain_rejected
+        assert fast.counts == plain.counts
+
+
+@pytest.mark.parametrize("numpy", [False, pytest.param(True, marks=NEEDS_NUMPY)])
+@pytest.mark.parametrize(
+    "block",
+    [
+        flow(5, source="x" * 300) * 3000,
+        flow(5, source="x" * 300, sampling_rate=10) * 3000,
+        b"\n" * (1 << 18),
+        b"\\" * (1 << 20),
+        b'"sampling_rate"' * 70_000,
+        (b"\\" * 63 + b"\n") * (1 << 14),
+    ],
+    ids=["flows", "sampled", "blank", "backslashes", "names", "escapes"],
+)
+def test_memory_is_bounded(block, numpy):
+    made, _ = sampler(1e-6, waits=Told(share=NEVER))
+    if numpy:
+        made.use_numpy()
+    list(made.sample(block[:100]))
+    tracemalloc.start()
+    try:
+        list(made.sample(block))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 << 20
+
+
+def test_without_numpy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    monkeypatch.delitem(sys.modules, "overflowd_tools.sampling.fast_look", raising=False)
+    made, _ = sampler(1.0)
+    with pytest.raises(ImportError):
+        made.use_numpy()
+    assert [json.loads(line)["pcount"] for line in made.sample(flow(5) + flow(6))] == [5, 6]
