@@ -7,7 +7,7 @@ record, which are mostly the same in many. Lines are the same either way.
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
-from itertools import groupby
+from itertools import groupby, repeat
 from struct import Struct
 from typing import Any, Final, Literal, NamedTuple
 
@@ -35,6 +35,7 @@ _GENERATED = {
     **dict.fromkeys(("saddr", "daddr"), (Kind.IPV4, Kind.IPV6)),
 }
 """Fields that the generated functions do more with than to show them, and the kinds that these can be."""
+_TOLD_KEPT = 256
 _TOTALS = {"bcount": ("l2_bcount", "bcount_total"), "pcount": ("pcount_total",)}
 
 
@@ -59,16 +60,17 @@ class Alike(NamedTuple):
 
 
 class Simple:
-    """A layout whose records render many at a time."""
+    """A layout whose records render many at a time. Nothing is made of it before there are records."""
+
+    __slots__ = ("_columns", "_layout", "_needs_clock", "_templates", "_told")
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+        self._needs_clock = any(member.number in _UPTIMES for member in layout.members)
         self._templates: dict[tuple[Clock, frozenset[int]], Template | None] = {}
-        forward = [0 if member.reverse else member.number for member in layout.members]
-        self._needs_clock = not _UPTIMES.isdisjoint(forward)
-        told = _RATES | {_BOOT} if self._needs_clock else _RATES
-        self._told = [_Columns(layout.members, [n in each for n in forward]) for each in (told, told | _INTERFACES)]
-        self._versions = _Columns(layout.members, [layout.both_versions and number in _VERSION for number in forward])
+        self._columns: dict[str, _Columns] = {}
+        self._told: dict[tuple[bytes, ...], tuple[dict[int, int | float], int | None]] = {}
+        """Octets of what sampling rates and the boot hang on -> these; emptied when it has grown too large."""
 
     def clock(self, uptime_ms: int | None, boot_ms: int | None) -> Clock:
         """Return what tells sysUptime, of the header and of the boot; nothing needs to if no record has a sysUptime."""
@@ -85,18 +87,37 @@ class Simple:
 
     def alike(self, records: bytes, *, by_interface: bool) -> Iterator[Alike]:
         """Yield the records of a data set in their order. by_interface: sampling rates hang on interfaces."""
-        told = self._told[by_interface]
-        if not told.members and not self._versions.members:
+        told = self._column("interfaces" if by_interface else "told")
+        version = self._column("version")
+        if not told.members and not version.members:
             yield Alike(records, {}, frozenset(), None)
             return
-        versions = map(partial(other_version, self._versions.members), self._versions.of(records))
-        keys = zip(told.of(records), versions if self._versions.members else iter(frozenset, None), strict=False)
+        versions = map(partial(other_version, version.members), version.of(records))
+        keys = zip(told.of(records), versions if version.members else repeat(frozenset[int]()), strict=False)
         start = 0
         for (octets, hidden), group in groupby(keys):
             end = start + sum(self._layout.length or 0 for _ in group)
-            record = Record(_PartLayout(told.members), [*octets], _no_lists)
-            yield Alike(records[start:end], record.numbers, hidden, record.times.get(_BOOT))
+            numbers, boot_ms = self._told.get(octets) or self._tell(told, octets)
+            yield Alike(records[start:end], numbers, hidden, boot_ms)
             start = end
+
+    def _tell(self, told: "_Columns", octets: tuple[bytes, ...]) -> tuple[dict[int, int | float], int | None]:
+        if len(self._told) >= _TOLD_KEPT:
+            self._told.clear()
+        record = Record(_PartLayout(told.members), [*octets], _no_lists)
+        self._told[octets] = record.numbers, record.times.get(_BOOT)
+        return self._told[octets]
+
+    def _column(self, name: str) -> "_Columns":
+        if name not in self._columns:
+            numbers = {
+                "told": _RATES | {_BOOT} if self._needs_clock else _RATES,
+                "version": _VERSION if self._layout.both_versions else frozenset[int](),
+            }
+            numbers["interfaces"] = numbers["told"] | _INTERFACES
+            members = self._layout.members
+            self._columns[name] = _Columns(members, [member.number in numbers[name] for member in members])
+        return self._columns[name]
 
 
 class _Columns:
