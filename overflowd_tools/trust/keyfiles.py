@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from overflowd_tools.errors import KeyFileError
+from overflowd_tools.trust import signify
 from overflowd_tools.trust.keys import PublicKey, SecretKey, decode_secret, encode_secret
 
 SECRET_FILE_LIMIT = 4096
@@ -44,7 +45,7 @@ def public_path(path: StrPath) -> str:
 
 
 def read_secret_key(path: StrPath, passphrase: Callable[[], bytes]) -> SecretKey:
-    """Read a minisign secret-key file; passphrase is called only for an encrypted one.
+    """Read a secret-key file of minisign, or one of signify; passphrase is called only for an encrypted one.
 
     Raises KeyFileError for a file that is not there or that others may read (both with the command that mends
     it), that belongs to another user, is no regular file, is over 4 KiB or holds no usable key.
@@ -64,7 +65,7 @@ def read_secret_key(path: StrPath, passphrase: Callable[[], bytes]) -> SecretKey
     if len(data) > SECRET_FILE_LIMIT:
         raise KeyFileError(f"{path}: over {SECRET_FILE_LIMIT} bytes, which no key file is")
     try:
-        return decode_secret(data, passphrase)
+        return signify.decode_secret(data) or decode_secret(data, passphrase)
     except KeyFileError as error:
         raise KeyFileError(f"{path}: {error}") from None
 

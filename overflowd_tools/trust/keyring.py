@@ -14,10 +14,12 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from overflowd_tools.errors import KeyFileError
 from overflowd_tools.trust import events
 from overflowd_tools.trust.index import Index
+from overflowd_tools.trust.keys import PublicKey
 from overflowd_tools.trust.log import Log
 from overflowd_tools.trust.reputation import FIELDS, Record
 from overflowd_tools.trust.update import Cache, Update
@@ -97,6 +99,20 @@ class Keyring:
             raise KeyFileError(f"{self._log.path}.index: {error}; it will be made again") from None
         finally:
             self._log.unlock()
+
+    def about(self, key: PublicKey) -> dict[str, Any] | None:
+        """Return all that is known about a key, as an object of JSON; None for one that is not known."""
+        with self.reading() as index:
+            record = index.record(key.raw)
+            if record is None:
+                return None
+            numbers = [
+                {"epoch": epoch, "to": to, "first": low, "last": high, "received": received, "last_ms": last_ms}
+                for epoch, to, low, high, received, last_ms in index.all_numbers(key.raw)
+            ]
+            proofs = {kind: json.loads(text) for kind, text in sorted(index.statements(key.raw).items())}
+        recipients = len({number["to"] for number in numbers})
+        return {**record.summary(), "recipients": recipients, "numbers": numbers, "statements": proofs}
 
     def check(self) -> int:
         """Make the index again from the log, and return how many events there are; told hears of bad lines."""
