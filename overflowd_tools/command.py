@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from overflowd_tools import __version__, stream
 from overflowd_tools.errors import OverflowdError, UsageError
 
+HIGHEST_AMPLIFICATION = 0.02
 REPORTS_OF_ONE_KIND = 10
 KINDS = 1000
 _NUMBER = re.compile("[0-9]+")
@@ -83,6 +84,41 @@ def parser(prog: str, summary: str, *, files: bool = True, progress: bool = Fals
     if files:
         made.add_argument("files", nargs="*", metavar="FILE", help="input files; - or none: standard input")
     return made
+
+
+def add_sampling(made: Parser, default: float | None, rate_help: str) -> None:
+    """Add the options of a command that samples flows: rate, amplification and seed."""
+    add = made.add_argument
+    add("-r", "--rate", action=Once, type=_rate, default=default, help=rate_help)
+    add(
+        "--amplification",
+        action=Once,
+        type=_amplification,
+        metavar="A",
+        help="keep the expected octets of reports below this share of the octets seen; at most 0.02",
+    )
+    add("--seed", action=Once, type=int, metavar="N", help="draw predictably (for tests)")
+
+
+def _rate(text: str) -> float:
+    """Return a rate as people write it: a decimal number or a fraction, over 0 and at most 1."""
+    numerator, slash, denominator = text.partition("/")
+    try:
+        value = int(numerator) / int(denominator) if slash else float(text)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        value = 0.0
+    if not 0 < value <= 1:  # nan is neither
+        raise argparse.ArgumentTypeError(f"'{text}' is not a rate over 0 and at most 1, as 1e-6 or 1/1000000")
+    return value
+
+
+def _amplification(text: str) -> float:
+    value = _rate(text)
+    if value > HIGHEST_AMPLIFICATION:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is over {HIGHEST_AMPLIFICATION}: reports could keep each other alive"
+        )
+    return value
 
 
 class Context:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from overflowd_tools.protocols.elements import ElementTable
     from overflowd_tools.protocols.lines import Decoded
     from overflowd_tools.protocols.netflow9 import Message
+    from overflowd_tools.selection import Selection
+    from overflowd_tools.skimming import Skimmer
 
 TCP, UDP = 6, 17
 LINE_TYPES = ("flow", "option", "counter", "drop", "template", "stats")
@@ -31,11 +33,20 @@ Reject = Callable[[str, str, str], None]
 """Is told of bad input: its place in the capture ("packet 12", or empty), the reason, the kind (empty: the reason)."""
 
 
+class Sampling(NamedTuple):
+    """How flows are sampled: at which rate, with which clamp (see sampling.law), by generators made of which seed."""
+
+    rate: float
+    amplification: float | None = None
+    seed: int | None = None
+
+
 class Wanted(NamedTuple):
     """What a user wants of captures.
 
     only: the types of lines. packets: each other IP packet is a flow as well. split_biflow: a record of both directions
-    is two flows. table: makes the table of information elements, if not the standard one.
+    is two flows. rates: sampling rates of exporters, better known. sampling: how to choose among flows, None for all.
+    table: makes the table of information elements, if not the standard one.
     """
 
     only: frozenset[str] = frozenset({"flow"})
@@ -43,6 +54,7 @@ class Wanted(NamedTuple):
     packets: bool = False
     split_biflow: bool = False
     rates: Rates | None = None
+    sampling: "Sampling | None" = None
     table: "Callable[[], ElementTable] | None" = None
 
 
@@ -72,7 +84,22 @@ class CaptureDecoder:
         self.counts = dict.fromkeys(
             ("packets", "datagrams", "flows", "other_lines", "other_packets", "lost", "reordered"), 0
         )
+        self._selection: Selection | None = None
+        self._skimmer: Skimmer | None = None
+        if wanted.sampling and "flow" in self._only:
+            self._sample(wanted.sampling, wanted.rates or Rates())
         self.begin()
+
+    def _sample(self, sampling: Sampling, rates: Rates) -> None:
+        """Sample flows from now on."""
+        from overflowd_tools.sampling.law import Law
+        from overflowd_tools.selection import Selection
+        from overflowd_tools.skimming import Skimmer
+
+        law = Law(sampling.rate, sampling.amplification)
+        self._selection = Selection(law, sampling.seed, self._writer, lambda reason: self._reject("", reason, ""))
+        self._skimmer = Skimmer(self._selection.batches, self._accounts, rates, self.counts)
+        self.counts["kept"] = 0
 
     @property
     def finished(self) -> bool:
@@ -126,7 +153,8 @@ class CaptureDecoder:
 
     def _take_run(self, run: PlainRun) -> None:
         """Take packets that need no dissecting."""
-        for index, (exporter, port, start, stop) in enumerate(run.datagrams):
+        datagrams = self._skimmer.left(run.data, run.datagrams) if self._skimmer else enumerate(run.datagrams)
+        for index, (exporter, port, start, stop) in datagrams:
             self.counts["packets"] += 1
             arrival = (exporter, port, run.timestamp_ns(start))
             try:
@@ -176,8 +204,7 @@ class CaptureDecoder:
         """Take a packet that is no export."""
         self.counts["other_packets"] += 1
         if self._packets_too:
-            self._write([packet_line(packet, captured.timestamp_ns)])
-            self.counts["flows"] += 1
+            self._write_lines([packet_line(packet, captured.timestamp_ns)], 0)
         if captured.note:
             self._complain_of_cut(captured)
 
@@ -201,14 +228,17 @@ class CaptureDecoder:
 
     def _write_batch(self, place: str, note: str, arrival: Arrival, batch: FlowBatch) -> None:
         lost = self._accounts.batch(batch, arrival[0])
-        lines = self._writer.lines(batch, *arrival)
+        flows = len(batch.records) // batch.template.length
         if "flow" in self._only:
-            note_loss(lines, lost)
-            self._write(lines)
-            self.counts["flows"] += len(lines)
-        if len(lines) != batch.announced:
+            if self._selection:
+                lines = self._selection.batch(batch, lost, *arrival)
+            else:
+                lines = self._writer.lines(batch, *arrival)
+                note_loss(lines, lost)
+            self._put(lines, flows, 0)
+        if flows != batch.announced:
             reason = note or "the count in the header is wrong"
-            text = f"{reason}; {len(lines)} of {batch.announced} announced flows are there"
+            text = f"{reason}; {flows} of {batch.announced} announced flows are there"
             self._reject(place, text, "fewer flows than announced")
 
     def _write_messages(self, place: str, messages: "list[Message]") -> None:
@@ -218,7 +248,11 @@ class CaptureDecoder:
                 from overflowd_tools.protocols.biflow import split_rows
 
                 rows = split_rows(rows, self.exports.known().elements())
-            self._write_lines(self._writer.rows(rows), sum(row.type != "flow" for row in rows))
+            others = sum(row.type != "flow" for row in rows)
+            if self._selection:
+                self._put(*self._selection.rows(rows), others)
+            else:
+                self._write_lines(self._writer.rows(rows), others)
             for problem in message.problems:
                 self._reject(place, problem, "")
 
@@ -232,7 +266,13 @@ class CaptureDecoder:
             self._reject(place, problem, "")
 
     def _write_lines(self, lines: list[bytes], others: int) -> None:
-        """Write lines of which so many are of other types than flow."""
+        """Sample and write lines of which so many are of other types than flow."""
+        self._put(self._selection.lines(lines) if self._selection else lines, len(lines) - others, others)
+
+    def _put(self, lines: list[bytes], flows: int, others: int) -> None:
+        """Write what is left of so many flows, and so many lines of other types."""
         self._write(lines)
-        self.counts["flows"] += len(lines) - others
+        self.counts["flows"] += flows
         self.counts["other_lines"] += others
+        if self._selection:
+            self.counts["kept"] += len(lines) - others

@@ -20,7 +20,9 @@ MAY_IMPORT = {
     "shapes": ("protocols", "rendering"),
     "columns": ("protocols", "rendering"),
     "records": ("capture.packet", "errors", "protocols", "rendering", "shapes"),
-    "decoding": ("capture", "errors", "protocols", "records", "rendering"),
+    "selection": ("protocols", "records", "sampling"),
+    "skimming": ("capture.plain", "protocols", "sampling"),
+    "decoding": ("capture", "errors", "protocols", "records", "rendering", "sampling", "selection", "skimming"),
     "template_file": ("errors", "protocols", "records", "rendering"),
     "sampling": ("errors", "records", "rendering"),
     "trust": ("errors",),
@@ -39,7 +41,7 @@ MAY_IMPORT = {
 
 SANS_IO = (
     *("capture", "protocols", "rendering", "shapes", "columns", "records", "decoding", "template_file"),
-    *("sampling", "reports"),
+    *("sampling", "selection", "skimming", "reports"),
 )
 SYSTEM = {"asyncio", "fcntl", "http", "pathlib", "select", "selectors", "signal", "subprocess", "sys", "time"}
 

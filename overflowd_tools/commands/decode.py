@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from overflowd_tools import command
-from overflowd_tools.decoding import LINE_TYPES, CaptureDecoder, Wanted
+from overflowd_tools.decoding import LINE_TYPES, CaptureDecoder, Sampling, Wanted
 from overflowd_tools.errors import UsageError
 from overflowd_tools.protocols.detect import Rates
 from overflowd_tools.stream import Input, read_file, read_text, replace_file
@@ -40,6 +40,7 @@ def options() -> command.Parser:
         metavar="[EXPORTER=]N",
         help="packets for one sampled, whatever the exporter says",
     )
+    command.add_sampling(parser, None, "keep a flow with probability min(1, rate x packets), as of-sample does")
     add("--split-biflow", action="store_true", help="a record of both directions is two flows")
     add("--templates", action=command.Once, metavar="FILE", help="begin with the templates in FILE, and keep all there")
     add("--two-pass", action="store_true", help="use templates and options from anywhere in the FILEs")
@@ -69,6 +70,7 @@ def run(context: command.Context) -> None:
         packets=args.packets,
         split_biflow=args.split_biflow,
         rates=_rates(args.sampling_rate),
+        sampling=_sampling(args),
         table=_element_table(args.elements),
     )
     decoder = _Decoder(context, wanted)
@@ -163,6 +165,15 @@ def _rates(given: list[tuple[bytes | None, float]]) -> Rates:
     by_exporter = {exporter: rate for exporter, rate in given if exporter is not None}
     every = [rate for exporter, rate in given if exporter is None]
     return Rates(every[-1] if every else None, by_exporter)
+
+
+def _sampling(args: argparse.Namespace) -> Sampling | None:
+    """Return how to sample, None if that is not asked for. Raises UsageError for options that need a rate."""
+    if args.rate is None:
+        if args.amplification is not None or args.seed is not None:
+            raise UsageError("--amplification and --seed are for sampling, with -r")
+        return None
+    return Sampling(args.rate, args.amplification, args.seed)
 
 
 def _sampling_rate(text: str) -> tuple[bytes | None, float]:

@@ -1,6 +1,5 @@
 """of-sample: flows in; out come some of them, each with the probability that it had."""
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -10,7 +9,6 @@ from overflowd_tools.sampling.law import Law
 from overflowd_tools.sampling.sampler import Sampler
 from overflowd_tools.stream import OVERLONG
 
-HIGHEST_AMPLIFICATION = 0.02
 BLOCK = 1 << 20
 """Octets read at a time: with many lines in a block, numpy's calls cost little for each."""
 NUMPY_AFTER = 1 << 25
@@ -20,17 +18,7 @@ NUMPY_AFTER = 1 << 25
 def options() -> command.Parser:
     """Return the parser of this command's options."""
     parser = command.parser("of-sample", "Keep a flow with probability min(1, rate x packets).", progress=True)
-    parser.add_argument(
-        "-r", "--rate", action=command.Once, type=_rate, default=1e-6, help="1e-6 or 1/1000000 (default: 1e-6)"
-    )
-    parser.add_argument(
-        "--amplification",
-        action=command.Once,
-        type=_amplification,
-        metavar="A",
-        help="keep the expected octets of reports below this share of the octets seen; at most 0.02",
-    )
-    parser.add_argument("--seed", action=command.Once, type=int, metavar="N", help="draw predictably (for tests)")
+    command.add_sampling(parser, 1e-6, "1e-6 or 1/1000000 (default: 1e-6)")
     return parser
 
 
@@ -80,27 +68,6 @@ def _use_numpy(sampler: Sampler) -> None:
         sampler.use_numpy()
     except ImportError:
         pass
-
-
-def _rate(text: str) -> float:
-    """Return a rate as people write it: a decimal number or a fraction, over 0 and at most 1."""
-    numerator, slash, denominator = text.partition("/")
-    try:
-        value = int(numerator) / int(denominator) if slash else float(text)
-    except (ValueError, ZeroDivisionError, OverflowError):
-        value = 0.0
-    if not 0 < value <= 1:  # nan is neither
-        raise argparse.ArgumentTypeError(f"'{text}' is not a rate over 0 and at most 1, as 1e-6 or 1/1000000")
-    return value
-
-
-def _amplification(text: str) -> float:
-    value = _rate(text)
-    if value > HIGHEST_AMPLIFICATION:
-        raise argparse.ArgumentTypeError(
-            f"'{text}' is over {HIGHEST_AMPLIFICATION}: reports could keep each other alive"
-        )
-    return value
 
 
 if __name__ == "__main__":

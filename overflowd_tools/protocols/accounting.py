@@ -45,6 +45,15 @@ class Accounts:
         stream.messages += 1
         return 0
 
+    def continues(self, key: tuple[str, bytes, int, str, int | None], number: int, count: int) -> bool:
+        """Take a datagram that goes on where the one before it ended; any other one is not taken, and tells so."""
+        stream = self._streams.get(key)
+        if stream is None or stream.expected != number:
+            return False
+        stream.messages += 1
+        stream.expected = number + count & 0xFFFFFFFF
+        return True
+
     def decoded(self, decoded: "Decoded", exporter: bytes) -> int:
         """Take a datagram of sFlow, whose numbers count datagrams; return how many are lost before it."""
         key = decoded.source, exporter, decoded.domain, decoded.head.get("agent", ""), None

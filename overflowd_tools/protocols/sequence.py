@@ -26,7 +26,7 @@ class Stream:
     """One stream of sequence numbers: what came next, what did not."""
 
     __slots__ = (
-        *("_counts_datagrams", "_expected", "_gaps", "_parked", "_previous", "_slack"),
+        *("_counts_datagrams", "expected", "_gaps", "_parked", "_previous", "_slack"),
         *("lost", "messages", "reordered", "restarted", "unknown"),
     )
 
@@ -36,7 +36,7 @@ class Stream:
         self.reordered = 0
         self.restarted = 0
         self.unknown = 0
-        self._expected: int | None = None
+        self.expected: int | None = None
         self._previous: tuple[int, int] | None = None
         self._slack = 0
         """How much lower than expected the next number may be."""
@@ -55,9 +55,9 @@ class Stream:
         lost = self._gap(number, count or 0)
         if count is None:
             self.unknown += 1
-            self._expected = None
+            self.expected = None
         elif lost >= 0:
-            self._expected = number + count & _NUMBERS
+            self.expected = number + count & _NUMBERS
         return max(lost, 0)
 
     def datagrams(self, number: int, count: int) -> int:
@@ -71,7 +71,7 @@ class Stream:
             step = number - before & _NUMBERS
             if 0 < step < records / 2:
                 self._counts_datagrams = True
-                self._expected = before + 1 & _NUMBERS
+                self.expected = before + 1 & _NUMBERS
         late = self.reordered
         lost = self.records(number, 1 if self._counts_datagrams else max(count, 1))
         if self.reordered == late:
@@ -81,13 +81,13 @@ class Stream:
 
     def _gap(self, number: int, count: int) -> int:
         """Return how many are lost, or -1 for a message of count that comes late."""
-        if self._expected is None:
+        if self.expected is None:
             return 0
-        gap = number - self._expected & _NUMBERS
+        gap = number - self.expected & _NUMBERS
         if gap == 0:
             return 0
         if gap <= _NEAR:
-            self._lose(self._expected, gap)
+            self._lose(self.expected, gap)
             return gap
         behind = 0x100000000 - gap
         if behind <= self._slack:
@@ -96,7 +96,7 @@ class Stream:
             self.reordered += 1
             self._fill(number, count)
             return -1
-        return self._jump(self._expected, number, gap)
+        return self._jump(self.expected, number, gap)
 
     def _lose(self, first: int, size: int) -> None:
         self.lost += size

@@ -36,6 +36,15 @@ class Hits:
         self._hazard = log(2) / max(self.most, 1)
         self._wait = self._draw_wait()
 
+    @property
+    def free(self) -> int:
+        """Flows with so many units together may be passed over: none is hit, and none too large to be left to hits."""
+        return min(self._wait, self.most)
+
+    def pass_over(self, units: int) -> None:
+        """Take flows with at most `free` units together."""
+        self._wait -= units
+
     def candidates(self, total: int, running: Callable[[], list[int]]) -> Iterator[tuple[int, int]]:
         """Yield index and units of each flow that is hit, of the next ones, with so many units together.
 

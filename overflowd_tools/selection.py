@@ -1,0 +1,71 @@
+"""Sampling between decoding and rendering: only flows that are kept become lines, the same ones that of-sample writes.
+
+Batches are drawn by their counters, as octets; all other flows as lines, by the sampler of lines.
+"""
+
+from collections.abc import Callable
+from random import Random, SystemRandom
+from typing import TYPE_CHECKING
+
+from overflowd_tools.protocols.counters import counters
+from overflowd_tools.protocols.templates import FlowBatch
+from overflowd_tools.records import FlowWriter, note_loss
+from overflowd_tools.sampling.batches import BatchSampler
+from overflowd_tools.sampling.law import Law
+from overflowd_tools.sampling.sampler import Sampler
+
+if TYPE_CHECKING:
+    from overflowd_tools.protocols.exporters import Batch, Row
+
+
+class Selection:
+    """Chooses among flows, and writes with a FlowWriter those that are kept."""
+
+    def __init__(self, law: Law, seed: int | None, writer: FlowWriter, reject: Callable[[str], None]) -> None:
+        """Draw with the randomness of the operating system, or with generators made of a seed.
+
+        reject: is told why a line cannot be sampled.
+        """
+
+        def generator(use: str) -> Random:
+            return SystemRandom() if seed is None else Random(f"{seed} {use}")  # noqa: S311 - asked for
+
+        self.batches = BatchSampler(law, generator("waits of batches"), generator("draws of batches"))
+        self._sampler = Sampler(law, generator("waits"), generator("draws"), lambda _, reason: reject(reason))
+        self._clamps = law.clamps
+        self._writer = writer
+
+    def batch(self, batch: FlowBatch, lost: int, exporter: bytes, port: int, received_ns: int) -> list[bytes]:
+        """Return the lines of the flows of a batch that are kept, as the writer makes them, with their p_ppt.
+
+        lost: flows that are missing before the batch; its first flow tells, if it is kept.
+        """
+        template, records, length = batch.template, batch.records, batch.template.length
+        packets = counters(template, "pcount", records) or [0] * (len(records) // length)
+        octets = counters(template, "bcount", records) if self._clamps else None
+        kept = self.batches.choose(packets, batch.sampling_rate, octets)
+        if not kept:
+            return []
+        chosen = b"".join([records[index * length : (index + 1) * length] for index, _ in kept])
+        lines = self._writer.lines(batch._replace(records=chosen), exporter, port, received_ns)
+        if kept[0][0] == 0:
+            note_loss(lines, lost)
+        return [b'%s,"p_ppt":%d}\n' % (line[:-2], ppt) for line, (_, ppt) in zip(lines, kept, strict=True)]
+
+    def rows(self, rows: "list[Row | Batch]") -> tuple[list[bytes], int]:
+        """Return the lines that are kept of rows and batches, in their order, and how many flows there were."""
+        lines: list[bytes] = []
+        seen = 0
+        for row in rows:
+            flows = getattr(row, "flows", None)
+            if flows is None:
+                lines += self.lines(self._writer.rows([row]))
+                seen += row.type == "flow"
+            else:
+                lines += self.batch(flows, 0, row.export.exporter, row.export.port, row.export.received_ns)
+                seen += len(flows.records) // flows.template.length
+        return lines, seen
+
+    def lines(self, lines: list[bytes]) -> list[bytes]:
+        """Return the lines that are kept, and all that are no flows."""
+        return list(self._sampler.sample(b"".join(lines)))
