@@ -194,9 +194,12 @@ class _Making:
         """Return the template, or None if its records have to be looked at one by one."""
         self._give_way()
         constants = self._alias()
+        whole = self._whole()
+        if len({key for key, _ in whole.extra}) < len(whole.extra):
+            return None
         for all_together in (False, True):
             fields = self._with_parts(all_together=all_together)
-            if self._is_right(fields, constants):
+            if self._is_right(fields, constants, whole):
                 break
         else:
             return None
@@ -295,9 +298,8 @@ class _Making:
         fields, extra = show(bytes(sum(member.specifier.length for member in members)))
         return Part(show, tuple(fields), tuple(key for key, _ in extra))
 
-    def _is_right(self, fields: list[Field], constants: dict[str, Any]) -> bool:
-        """Tell whether lines of these fields have the members that the line of a record alone has."""
-        whole = self._whole()
+    def _is_right(self, fields: list[Field], constants: dict[str, Any], whole: Record) -> bool:
+        """Tell whether lines of these fields have the members that the line of the whole record has."""
         names, extra = [*constants], list[str]()
         for part in {field.part for field in fields if field.part}:
             names += part.names
@@ -309,8 +311,7 @@ class _Making:
                 names += [field.name, *([field.also] if field.also else [])]
                 if field.kind not in _GENERATED.get(field.name, (field.kind,)):
                     return False
-        keys = [key for key, _ in whole.extra]
-        return sorted(names) == sorted(whole.fields) and sorted(extra) == sorted(keys) == sorted({*keys})
+        return sorted(names) == sorted(whole.fields) and sorted(extra) == sorted(key for key, _ in whole.extra)
 
     def _spans(self) -> Spans:
         """Return the function that works out the times of records."""
