@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Iterable
 
+from overflowd_tools.protocols.elements import ElementTable
 from overflowd_tools.protocols.exporters import Exporters
 from overflowd_tools.protocols.netflow9 import AS_SENT, How, Message, decode_ipfix, decode_netflow9
 
@@ -10,6 +11,7 @@ Fields = Iterable[tuple[int, ...]]
 SECOND = 1_792_540_800
 HERE = (b"\xc0\0\2\1", 4739, 0)
 VARIABLE = 65535
+TABLE = ElementTable.standard()
 KEYS = [(8, 4), (12, 4), (7, 2), (11, 2), (4, 1)]
 FLOW = [*KEYS, (1, 4), (2, 4), (152, 8), (153, 8)]
 
@@ -107,4 +109,4 @@ def send9(exporters: Exporters, *sets: bytes, source: tuple[bytes, int, int] = H
 
 def shown(*sets: bytes, exporters: Exporters | None = None, how: How = AS_SENT) -> list[dict]:
     """The members of the rows of one message of IPFIX."""
-    return [row.members for row in decode_ipfix(ipfix(*sets), exporters or Exporters(), HERE, how).rows]
+    return [row.members for row in decode_ipfix(ipfix(*sets), exporters or Exporters(TABLE), HERE, how).rows]

@@ -8,14 +8,13 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from overflowd_tools.protocols.elements import CERT, IANA, REVERSE, ElementTable
+from overflowd_tools.protocols.elements import CERT, IANA, REVERSE
 from overflowd_tools.protocols.exporters import Exporters
 from overflowd_tools.protocols.netflow9 import How, decode_ipfix, decode_netflow9
 from overflowd_tools.records import FlowWriter
 from tests.protocols.corpora import Shown
-from tests.protocols.set_builders import HERE, SECOND, VARIABLE, data, ipfix, netflow9, template, variable
+from tests.protocols.set_builders import HERE, SECOND, TABLE, VARIABLE, data, ipfix, netflow9, template, variable
 
-TABLE = ElementTable.standard()
 NOW_MS = SECOND * 1000
 DERIVED = {"start_ms", "end_ms", "start_ns", "end_ns", "time_src", "time_suspect", "sampling_rate", "counter"}
 DERIVED |= {f"r_{name}" for name in DERIVED}
@@ -188,9 +187,9 @@ def assert_lossless(specs, octets, *, of_netflow9: bool) -> None:
     for how in (How(), How(batches=True)):
         if of_netflow9:
             datagram = netflow9(template(256, fields, kind=-1), data(256, content))
-            message = decode_netflow9(datagram, Exporters(), HERE, how)
+            message = decode_netflow9(datagram, Exporters(TABLE), HERE, how)
         else:
-            message = decode_ipfix(ipfix(template(256, fields), data(256, content)), Exporters(), HERE, how)
+            message = decode_ipfix(ipfix(template(256, fields), data(256, content)), Exporters(TABLE), HERE, how)
         assert message.problems == []
         [line] = FlowWriter().rows(message.rows)
         lines.append(orjson.loads(line))
@@ -252,7 +251,7 @@ def test_batches_say_what_records_say_one_by_one(case):
     for decode, whole in ((decode_ipfix, ipfix(*sets)), (decode_netflow9, netflow9(*sets9))):
         lines = []
         for batches in (False, True):
-            message = decode(whole, Exporters(), HERE, How(batches=batches))
+            message = decode(whole, Exporters(TABLE), HERE, How(batches=batches))
             assert message.problems == []
             lines.append([orjson.loads(line) for line in FlowWriter(envelope=True).rows(message.rows)])
         assert lines[0] == lines[1]

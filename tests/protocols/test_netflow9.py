@@ -14,6 +14,7 @@ from tests.protocols.set_builders import (
     FLOW,
     HERE,
     SECOND,
+    TABLE,
     VARIABLE,
     data,
     flow,
@@ -401,10 +402,10 @@ def test_any_sets(pairs, rest):
     """Rows and problems come of anything, the same with batches, and no set is read twice."""
     body = [data(number or -1, content) for number, content in pairs]
     for decode, whole in ((decode_ipfix, ipfix(*body, rest)), (decode_netflow9, netflow9(*body, rest))):
-        message = decode(whole, Exporters(), HERE)
+        message = decode(whole, Exporters(TABLE), HERE)
         assert all(problem.isprintable() for problem in message.problems)
         assert len(message.rows) <= len(whole)
-        batches = decode(whole, Exporters(), HERE, How(batches=True))
+        batches = decode(whole, Exporters(TABLE), HERE, How(batches=True))
         count = sum(
             len(row.flows.records) // row.flows.template.length if type(row) is Batch else 1 for row in batches.rows
         )

@@ -14,6 +14,7 @@ from tests.protocols import sflow_builders as packets
 from tests.protocols.set_builders import (
     HERE,
     SECOND,
+    TABLE,
     VARIABLE,
     data,
     ipfix,
@@ -236,7 +237,7 @@ def test_the_rate_is_that_of_the_selector():
 def lines(fields: list[tuple[int, bytes]], how: How) -> list[dict]:
     lengths = [(element, len(octets)) for element, octets in fields]
     sets = template(256, lengths), data(256, b"".join(octets for _, octets in fields))
-    message = decode_ipfix(ipfix(*sets), Exporters(), HERE, how)
+    message = decode_ipfix(ipfix(*sets), Exporters(TABLE), HERE, how)
     assert message.problems == []
     return [json.loads(line) for line in FlowWriter().rows(message.rows)]
 
