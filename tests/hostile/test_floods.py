@@ -7,12 +7,14 @@ OF_FLOOD=1000000 in the environment makes the largest flood, of forged exporters
 import os
 import random
 import struct
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
 import capture_builders as layers
 import pytest
+from harness import TOP
 
 from overflowd_tools.decoding import CaptureDecoder, Wanted
 from overflowd_tools.protocols import accounting, announced, exporters, lists, pending
@@ -76,6 +78,16 @@ def templates_of_their_own() -> Flood:
     for number in count(0x0A000000):
         fields = [(octets.randrange(1, 500), octets.randrange(1, 9)) for _ in range(10)]
         packet = record(frame(ipfix(template(300, fields))))
+        yield packet[: 16 + 26] + struct.pack("!I", number) + packet[16 + 30 :]
+
+
+def templates_of_their_own_and_data() -> Flood:
+    """And each is used: what is generated to decode them takes most time and memory of all."""
+    octets = random.Random(1)
+    elements = (1, 2, 4, 5, 6, 7, 9, 10, 11, 13, 14, 16, 17, 21, 22, 56, 57, 58, 80, 81, 82, 83, 85, 86)
+    for number in count(0x0A000000):
+        fields = [(element, 4) for element in octets.sample(elements, 16)]
+        packet = record(frame(ipfix(template(300, [(8, 4), (12, 4), *fields]), data(300, octets.randbytes(72)))))
         yield packet[: 16 + 26] + struct.pack("!I", number) + packet[16 + 30 :]
 
 
@@ -202,6 +214,7 @@ def tcp_streams() -> Flood:
 FLOODS: dict[Callable[[], Flood], int] = {
     forged_exporters: FORGED,
     templates_of_their_own: 6000,
+    templates_of_their_own_and_data: 4500,
     templates_of_one: 300,
     oversized_templates: 400,
     impossible_templates: 4000,
@@ -260,7 +273,19 @@ def undisturbed(tmp_path_factory) -> list[dict]:
     return lines
 
 
-@pytest.mark.parametrize("flood", FLOODS, ids=lambda flood: flood.__name__)
+TOO_LARGE = pytest.mark.xfail(
+    strict=True,
+    reason="renderers of templates that are used once are kept, though they take most; and 2 ms each to make",
+)
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        pytest.param(flood, id=flood.__name__, marks=[TOO_LARGE] * (flood is templates_of_their_own_and_data))
+        for flood in FLOODS
+    ],
+)
 def test_floods(flood, undisturbed, tmp_path):
     path = write_flood(tmp_path / "in", flood(), FLOODS[flood])
     run = build.run_command(path)
@@ -358,6 +383,41 @@ def test_what_is_forgotten_is_told(flood, monkeypatch, decode):
     assert any("forg" in name for name in done.counts)
 
 
+class Watched(OrderedDict):
+    """Templates of a session, which count how often one of them is looked at."""
+
+    looks = 0
+
+    def items(self):
+        for item in super().items():
+            Watched.looks += 1
+            yield item
+
+
+@pytest.mark.xfail(strict=True, reason="each looks at all templates: 16,000 of them in a datagram take seconds")
+def test_withdrawals_of_all_templates_without_end(monkeypatch):
+    """What one octet costs does not depend on what others cost before."""
+    decoder = heard(iter(()), 0)
+    options = [template(300 + number, [(149, 4), (82, 4)], scopes=1) for number in range(1000)]
+    packets = [record(frame(ipfix(*options[at : at + 50]), VICTIM)) for at in range(0, 1000, 50)]
+    decoder.feed(b"".join(packets))
+    (session,) = [session for _, session in decoder.exports.known().sessions() if len(session.layouts) >= 1000]
+    monkeypatch.setattr(session, "layouts", Watched(session.layouts))
+    all_of_the_other_kind = data(2, struct.pack("!HH", 2, 0) * 300)
+    decoder.feed(record(frame(ipfix(all_of_the_other_kind), VICTIM)))
+    assert Watched.looks <= 10_000
+
+
+def test_what_waited_comes_within_bounds(decode):
+    """A megabyte of records of one octet waits for its template: more than a message may bring is not shown."""
+    waiting = [record(frame(ipfix(data(300, bytes(1400))))) for _ in range(500)]
+    learn = record(frame(ipfix(template(300, [(4, 1)]))))
+    done = decode(build.pcap(*waiting, learn, record(frame(netflow5(9)))))
+    assert done.counts["flows"] == 65_536 // 1400 * 1400 + 1
+    assert done.lines[-1]["source"] == "netflow5"
+    assert any("more than 65536 records at once" in line for line in done.told)
+
+
 def test_poisoned_templates(decode):
     """A forger who knows the address, but not the port or domain, does not change how the victim is read.
 
@@ -369,6 +429,13 @@ def test_poisoned_templates(decode):
     done = decode(build.pcap(victim(0), *map(record, packets), victim(1)))
     addresses = [(line["saddr"], line["daddr"]) for line in done.lines if line["source"] == "ipfix"]
     assert addresses == [("198.51.100.0", "203.0.113.0"), ("198.51.100.1", "203.0.113.1")]
+
+
+@pytest.mark.xfail(strict=True, reason="the manual says that there are bounds, but not which")
+def test_limits_are_in_the_manual():
+    manual = (TOP / "man" / "of-decode.1").read_text()
+    for limit in ("10,000", "65,536", "4096", "16 MiB", "256", "10 minutes"):
+        assert limit in manual
 
 
 def test_limits_are_those_that_were_asked_for():
