@@ -127,17 +127,11 @@ class FlowWriter:
         self, decoded: "Decoded", lines: "list[Line]", exporter: bytes, exporter_port: int, received_ns: int
     ) -> list[bytes]:
         """Return the text of these lines of a datagram whose protocol has no clock: flows were when it came."""
-        text = _clockless_origin(decoded.source, exporter, decoded.domain, tuple(decoded.head.items()))
-        if received_ns:
-            moment = received_ns // 1_000_000
-            text += b',"start_ms":%d,"end_ms":%d,"time_src":"recv"' % (moment, moment)
-        if self._envelope:
-            text += b',"exporter_port":%d,' % exporter_port + flow_line(decoded.envelope)[1:-2]
         if self._shapes is None:
             from overflowd_tools.shapes import ShapeWriter
 
-            self._shapes = ShapeWriter()
-        return self._shapes.texts(lines, text)
+            self._shapes = ShapeWriter(envelope=self._envelope)
+        return self._shapes.texts(decoded, lines, exporter, exporter_port, received_ns)
 
     def _row(self, row: "Row | Any") -> bytes:
         export, members = row.export, row.members
@@ -157,13 +151,6 @@ class FlowWriter:
                 line["recv_ms"] = export.received_ns // 1_000_000
             line |= export.envelope
         return flow_line(line | members)
-
-
-@lru_cache(maxsize=FRAGMENTS_KEPT)
-def _clockless_origin(source: str, exporter: bytes, domain: int, head: tuple[tuple[str, Any], ...]) -> bytes:
-    """Return what _origin does, with what else the datagram says of all of its lines."""
-    line = {"source": source, "exporter": address_text(exporter).decode(), "domain": domain, **dict(head)}
-    return b"," + flow_line(line)[1:-2]
 
 
 @lru_cache(maxsize=FRAGMENTS_KEPT)

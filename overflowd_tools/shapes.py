@@ -1,24 +1,39 @@
 """The text of lines that decoders give as values of a shape (protocols/lines.py): one format a shape."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 
-from overflowd_tools.protocols.lines import WRITTEN, Kind, Line, Shape
+from overflowd_tools.protocols.lines import WRITTEN, Decoded, Kind, Line, Shape
 from overflowd_tools.rendering import FLOW_PREFIX, FRAGMENTS_KEPT, address_text, member
 
 Text = Callable[[Any], bytes]
 
 
 class ShapeWriter:
-    """Renders lines, and keeps the formats of their shapes."""
+    """Renders the lines of datagrams whose protocol has no clock, and keeps the formats of their shapes."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, envelope: bool = False) -> None:
+        """Show with the envelope also what the header of the datagram said, and where and when it arrived."""
+        self._envelope = envelope
         self._formats: dict[tuple[Shape, str], tuple[bytes, list[tuple[int, Text]], int]] = {}
 
-    def texts(self, lines: list[Line], head: bytes) -> list[bytes]:
-        """Return the text of lines. head: the members that stand after type and pcount, each after a comma."""
-        texts: list[bytes] = []
+    def texts(
+        self, decoded: Decoded, lines: list[Line], exporter: bytes, exporter_port: int, received_ns: int
+    ) -> list[bytes]:
+        """Return the text of these lines of a datagram: what they tell was when it came.
+
+        exporter (4 or 16 octets), exporter_port: where the datagram came from. received_ns: when, Unix time, or 0.
+        """
+        head = _origin(decoded.source, exporter, decoded.domain, tuple(decoded.head.items()))
+        if received_ns:
+            moment = received_ns // 1_000_000
+            head = b'%s,"start_ms":%d,"end_ms":%d,"time_src":"recv"' % (head, moment, moment)
+        if self._envelope:
+            head += b',"exporter_port":%d' % exporter_port
+            head += b"".join(member(name) % value for name, value in decoded.envelope.items())
         start = b"%s1%s" % (FLOW_PREFIX, head)
+        texts: list[bytes] = []
         for line in lines:
             if line.shape is WRITTEN:
                 texts += [start + rest for rest in line.values[0]]
@@ -27,6 +42,7 @@ class ShapeWriter:
         return texts
 
     def _text(self, line: Line, head: bytes) -> bytes:
+        """Return the text of a line. head: the members that stand after type and pcount, each after a comma."""
         known = self._formats.get((line.shape, line.type))
         if known is None:
             if len(self._formats) >= FRAGMENTS_KEPT:
@@ -39,6 +55,13 @@ class ShapeWriter:
         if packets < 0:
             return form % (head, *values)
         return form % (values.pop(packets), head, *values)
+
+
+@lru_cache(maxsize=FRAGMENTS_KEPT)
+def _origin(source: str, exporter: bytes, domain: int, head: tuple[tuple[str, str], ...]) -> bytes:
+    """Return the members that stay the same from one datagram of an exporter to the next."""
+    told = b"".join(member(name, b'"%s"') % text.encode() for name, text in head)
+    return b',"source":"%s","exporter":"%s","domain":%d%s' % (source.encode(), address_text(exporter), domain, told)
 
 
 def _shape_format(shape: Shape, line_type: str) -> tuple[bytes, list[tuple[int, Text]], int]:

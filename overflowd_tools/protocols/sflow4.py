@@ -1,19 +1,37 @@
 """The samples of sFlow versions 2 and 4 (RFC 3176 section 5), which have no lengths: damage ends the datagram."""
 
+import struct
+from typing import Final
+
 from overflowd_tools.errors import DecodeError
-from overflowd_tools.protocols.headers import Members
-from overflowd_tools.protocols.lines import Line
+from overflowd_tools.protocols.headers import Members, address_text
+from overflowd_tools.protocols.lines import Decoded, Line
 from overflowd_tools.protocols.sflow_counters import COUNTERS_BEFORE_5
 from overflowd_tools.protocols.sflow_lines import FlowSample, interface_members, make_line, source_members
+from overflowd_tools.protocols.sflow_numbers import ADDRESS_SIZES
 from overflowd_tools.protocols.sflow_records import EXTENDED_BEFORE_5, SAMPLED_BEFORE_5
 from overflowd_tools.protocols.xdr import Reader
 
 _FLOW, _COUNTERS = 1, 2
 _HEADER = 1
 _MULTIPLE = 0x80000000
+_HEADERS: Final = {kind: struct.Struct(f"!8x{size}sIII") for kind, size in ADDRESS_SIZES.items()}
 
 
-def read_samples4(
+def decode_sflow4(datagram: bytes, version: int, agent_type: int, *, headers: bool) -> Decoded:
+    """Decode a datagram of version 2 or 4, as sflow.decode_sflow does."""
+    layout = _HEADERS[agent_type]
+    if len(datagram) < layout.size:
+        raise DecodeError(f"sFlow header cut short: {len(datagram)} of {layout.size} octets")
+    agent, sequence, uptime, count = layout.unpack_from(datagram)
+    lines: list[Line] = []
+    problems: list[str] = []
+    _read_samples(Reader(datagram, layout.size, len(datagram)), version, count, lines, problems, headers=headers)
+    head = {"agent": address_text(agent)} if agent else {}
+    return Decoded(f"sflow{version}", 0, head, {"seq": sequence, "uptime_ms": uptime}, lines, problems)
+
+
+def _read_samples(
     reader: Reader, version: int, count: int, lines: list[Line], problems: list[str], *, headers: bool
 ) -> None:
     """Read the samples of a datagram of version 2 or 4 up to the first that is damaged or of an unknown type."""

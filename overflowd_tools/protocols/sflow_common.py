@@ -11,8 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from overflowd_tools.protocols.headers import ETHERNET, TUNNEL_PORTS, address_text
-from overflowd_tools.protocols.sflow_lines import INTERNAL
-from overflowd_tools.protocols.sflow_records import EXTENDED_ROUTER, EXTENDED_SWITCH, SAMPLED_HEADER
+from overflowd_tools.protocols.sflow_numbers import EXTENDED_ROUTER, EXTENDED_SWITCH, INTERNAL, SAMPLED_HEADER
 
 Run = Callable[[bytes, int, int, list[bytes]], tuple[int, int]]
 """(datagram, position, samples left, texts) -> where the first sample begins that is not of this make, samples left.
@@ -37,6 +36,7 @@ _BESIDE_SIZE: Final = 24
 """Octets of a record that may be beside the sampled_header; and how each begins."""
 _BESIDE_STARTS: Final = tuple(struct.pack("!II", number, 16) for number in (EXTENDED_SWITCH, EXTENDED_ROUTER))
 
+_PLAIN: Final = struct.Struct("!4s36x4s32x2s")
 _SOURCE: Final = struct.Struct("!II")
 _EXPANDED_SOURCE: Final = struct.Struct("!III")
 _SAMPLING: Final = struct.Struct("!IIIIIII")
@@ -60,7 +60,9 @@ class _Make(NamedTuple):
     header: bool
 
 
-_runs: Final[dict[tuple[bool, int, bool, int, bool], Run]] = {}
+_runs: Final[dict[_Make, Run]] = {}
+_plain_runs: Final[dict[bool, dict[tuple[Any, ...], Run]]] = {False: {}, True: {}}
+"""Header -> type of sample, number of its first record, EtherType -> what writes samples without lead and tag."""
 
 
 def common_samples(data: bytes, position: int, *, header: bool) -> Run | None:
@@ -68,6 +70,24 @@ def common_samples(data: bytes, position: int, *, header: bool) -> Run | None:
 
     header: with the octets of the sampled header.
     """
+    if position + _PLAIN.size > len(data):
+        return None
+    plain = _PLAIN.unpack_from(data, position)
+    run = _plain_runs[header].get(plain)
+    if run is not None:
+        return run
+    make = _make(data, position, header=header)
+    if make is None:
+        return None
+    run = _runs.get(make)
+    if run is None:
+        run = _runs[make] = _generate(make)
+    if not (make.expanded or make.lead or make.tagged):
+        _plain_runs[header][plain] = run
+    return run
+
+
+def _make(data: bytes, position: int, *, header: bool) -> _Make | None:
     expanded = _EXPANDED.get(data[position : position + 4])
     if expanded is None:
         return None
@@ -77,13 +97,7 @@ def common_samples(data: bytes, position: int, *, header: bool) -> Run | None:
     ethertype = data[start + 36 : start + 38]
     tagged = ethertype == _TAG
     version = _VERSIONS.get(data[start + 40 : start + 42] if tagged else ethertype)
-    if version is None:
-        return None
-    make = expanded, start - first, tagged, version, header
-    run = _runs.get(make)
-    if run is None:
-        run = _runs[make] = _generate(_Make(*make))
-    return run
+    return None if version is None else _Make(expanded, start - first, tagged, version, header)
 
 
 class _OddError(KeyError):

@@ -6,12 +6,9 @@ from typing import Final
 from overflowd_tools.protocols.headers import Members, decode_header
 from overflowd_tools.protocols.lines import Kind, Line, Shape
 from overflowd_tools.protocols.sflow_counters import COUNTERS
-from overflowd_tools.protocols.sflow_records import DROP_REASONS, EXTENDED_SWITCH, RECORDS
+from overflowd_tools.protocols.sflow_numbers import EXTENDED_SWITCH
+from overflowd_tools.protocols.sflow_records import DROP_REASONS, RECORDS
 from overflowd_tools.protocols.xdr import Reader
-
-INTERNAL: Final = 0x3FFFFFFF
-"""The interface of what a device sends or receives itself."""
-INTERNAL_EXPANDED: Final = 0xFFFFFFFF
 
 _JSON: Final = (
     *("vlans", "mpls", "quoted", "tunnel", "outer", "carries", "in_internal", "out_internal", "records"),

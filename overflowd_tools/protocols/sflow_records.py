@@ -9,11 +9,8 @@ sends them.
 from typing import Any, Final, NamedTuple
 
 from overflowd_tools.protocols.headers import Members, label_entry
+from overflowd_tools.protocols.sflow_numbers import EXTENDED_ROUTER, EXTENDED_SWITCH
 from overflowd_tools.protocols.xdr import Read, Reader, Structure, structure
-
-SAMPLED_HEADER: Final = 1
-EXTENDED_SWITCH: Final = 1001
-EXTENDED_ROUTER: Final = 1002
 
 
 class Record(NamedTuple):
