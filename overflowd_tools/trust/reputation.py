@@ -136,8 +136,6 @@ class Record:
         """Return why a report that this key made at this time says nothing, or None."""
         if self.revoked_ms and time_ms >= self.revoked_ms:
             return "revoked key"
-        if self.decision == "distrusted":
-            return "distrusted key"
         if self.until_ms and time_ms >= self.until_ms:
             return f"replaced key: {self.successor} is the new one"
         if self.expires_ms and time_ms >= self.expires_ms:
@@ -199,6 +197,15 @@ class Record:
         self.decision = self.decision or old.decision
         self.name = self.name or old.name
         self.kept = max(self.kept, old.kept)
+
+
+def why_too_low(state: str, required: str) -> str | None:
+    """Return why a state is not good enough where another is asked for, or None."""
+    if state == "distrusted":
+        return "distrusted key"
+    if RANK[state] < RANK[required]:
+        return f"{state} key, where one that is {required} is asked for"
+    return None
 
 
 class Numbers:

@@ -15,7 +15,7 @@ from overflowd_tools.trust.events import Event, Sighting
 from overflowd_tools.trust.index import Entry, Index
 from overflowd_tools.trust.keys import PublicKey
 from overflowd_tools.trust.log import Log
-from overflowd_tools.trust.reputation import DECISIONS, FIELDS, RANK, Numbers, Record
+from overflowd_tools.trust.reputation import DECISIONS, FIELDS, Numbers, Record, why_too_low
 
 _CACHED = 1 << 14
 _Name = TypeVar("_Name")
@@ -71,19 +71,19 @@ class Update:
 
     # --- what the commands ask for
 
-    def judge(self, seen: Sighting, required: str, *, enter: bool = True) -> Verdict:
+    def judge(self, seen: Sighting, required: str, settled: str = "", *, enter: bool = True) -> Verdict:
         """Say whether a genuine report of a key whose state is at least the required one is to be passed on.
 
-        It is entered, unless enter is false, whether it is passed on or not; but a report is entered only once.
+        settled: the state that counts, whatever the keyring has found. The report is entered, unless enter is
+        false, whether it is passed on or not; but it is entered only once.
         """
         record = self.record(seen.key)
         reason = record.why_void(seen.time_ms)
         if reason:
             return Verdict(record.state, reason)
-        state = record.standing
-        if RANK[state] < RANK[required]:
-            reason = f"{state} key, where one that is {required} is asked for"
-        if not enter:
+        state = settled or record.standing
+        reason = why_too_low(state, required)
+        if state == "distrusted" or not enter:
             return Verdict(state, reason)
         digest = seen.digest()
         slot = events.slot(seen.key.raw, seen.to, seen.epoch, seen.seq, digest)

@@ -1,0 +1,89 @@
+"""What a receiver makes of a genuine report: by policy, by keyring and by our own records of flows, as far as given."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from overflowd_tools.trust.corroboration import Own, OwnFlows
+from overflowd_tools.trust.events import Sighting
+from overflowd_tools.trust.keyring import Keyring
+from overflowd_tools.trust.policy import Policy
+from overflowd_tools.trust.reputation import why_too_low
+from overflowd_tools.trust.update import Update, Verdict
+
+_RECIPIENTS = 10_000
+
+
+class Judgement(NamedTuple):
+    """What becomes of a report."""
+
+    reason: str | None
+    """Why it is not passed on, or None."""
+    mark: bytes
+    """What is to be known about one that is: members of a JSON object, without its braces."""
+
+
+class Judge:
+    """Judges reports whose signature and times are good."""
+
+    def __init__(
+        self, policy: Policy, required: str | None, keyring: Keyring | None = None, own: OwnFlows | None = None
+    ) -> None:
+        """Take what there is; required is the state that keys must have, by default what the policy accepts."""
+        self._policy = policy
+        self._required = required or policy.required["accept"]
+        self._keyring = keyring
+        self._own = own
+        self._marks: dict[tuple[str, str], bytes] = {}
+        self.missing: Counter[tuple[str, int, str]] = Counter()
+        """How many reports are missing of a key, in an epoch, to a recipient, of those that came in this run."""
+
+    @contextmanager
+    def session(self, now_ms: int) -> Iterator[Callable[[Sighting, dict[str, Any], str], Judgement]]:
+        """Return what judges a report on a flow (overflowd-report(5), member data) to this end of it.
+
+        What reports have taught is on the disk when the session ends, so none is passed on before. now_ms: Unix
+        milliseconds. Raises KeyFileError.
+        """
+        if self._keyring is None:
+            yield lambda seen, flow, role: self._judge(None, seen, flow, role, now_ms)
+            return
+        with self._keyring.update(now_ms) as update:
+            yield lambda seen, flow, role: self._judge(update, seen, flow, role, now_ms)
+
+    def _judge(self, update: Update | None, seen: Sighting, flow: dict[str, Any], role: str, now_ms: int) -> Judgement:
+        reason = self._policy.why_not(seen.key, seen.to, now_ms)
+        if reason:
+            return Judgement(reason, b"")
+        own = self._own.find(flow, seen.time_ms) if self._own else None
+        if own:
+            contradicted = own.verdict == "absent" and role == "dst" and self._policy.unsampled
+            seen = seen._replace(confirmed=own.digest, contradicted=contradicted)
+        verdict = self._verdict(update, seen, now_ms)
+        return Judgement(verdict.reason, b"" if verdict.reason else self._mark(verdict.state, own))
+
+    def _verdict(self, update: Update | None, seen: Sighting, now_ms: int) -> Verdict:
+        settled = self._policy.state(seen.key, "")
+        if update:
+            fresh = seen.expires_ms is None or seen.expires_ms >= now_ms
+            verdict = update.judge(seen, self._required, settled, enter=fresh)
+            self._count_missing(update, seen)
+            return verdict
+        state = settled or "unknown"
+        return Verdict(state, why_too_low(state, self._required))
+
+    def _count_missing(self, update: Update, seen: Sighting) -> None:
+        numbers = update.numbers_of(seen) if seen.seq else None
+        if numbers:
+            self.missing[seen.key.text, seen.epoch, seen.to] = numbers.missing
+            if len(self.missing) > _RECIPIENTS:
+                del self.missing[next(iter(self.missing))]
+
+    def _mark(self, state: str, own: Own | None) -> bytes:
+        verdict = own.verdict if own else ""
+        if (state, verdict) not in self._marks:
+            mark = {"state": state, "for": self._policy.uses(state), **({"own": verdict} if verdict else {})}
+            self._marks[state, verdict] = json.dumps(mark, separators=(",", ":")).encode()[1:-1]
+        return self._marks[state, verdict]
