@@ -36,24 +36,32 @@ def flow_row(
 def flow_batches(session: Session, data: DataSet, configured_rate: float | None) -> list[Batch] | None:
     """Return the flows of a data set in batches, or None if its records have to be looked at one by one."""
     export, layout, content = data
-    simple, rates = layout.simple, session.options
+    simple, told = layout.simple, session.options
     if simple is None or layout.length is None:
         return None
     records = content[: len(content) // layout.length * layout.length]
     batches = []
-    for alike in simple.alike(records, by_interface=rates.by_interface):
-        boot_ms = alike.boot_ms if alike.boot_ms is not None else rates.boot_ms
+    for alike in simple.alike(records, by_interface=told.by_interface):
+        boot_ms = told.boot_ms if alike.boot_ms is None else alike.boot_ms
         uptime_ms, clock = export.uptime_ms, simple.clock(export.uptime_ms, boot_ms)
         if clock == BOOT and boot_ms is not None:
             uptime_ms = export.export_ms - boot_ms & 0xFFFFFFFF
         template = simple.template(clock, alike.hidden)
         if template is None:
             return None
-        rate = configured_rate or options.rate(alike.numbers) or rates.rate(alike.numbers, layout.number) or 1
-        count = len(alike.records) // layout.length
+        rate = configured_rate or 1
+        if not configured_rate and (alike.numbers or len(told)):
+            rate = options.rate(alike.numbers) or told.rate(alike.numbers, layout.number) or 1
         flows = FlowBatch(
-            *(export.source, template, alike.records, export.domain, export.export_ms, uptime_ms, rate),
-            *(export.envelope, count),
+            export.source,
+            template,
+            alike.records,
+            export.domain,
+            export.export_ms,
+            uptime_ms,
+            rate,
+            export.envelope,
+            len(alike.records) // layout.length,
         )
         batches.append(Batch("flow", export, flows))
     return batches

@@ -36,6 +36,8 @@ _GENERATED = {
 }
 """Fields that the generated functions do more with than to show them, and the kinds that these can be."""
 _TOLD_KEPT = 256
+_NONE_HIDDEN: frozenset[int] = frozenset()
+_NO_NUMBERS: dict[int, int | float] = {}
 _TOTALS = {"bcount": ("l2_bcount", "bcount_total"), "pcount": ("pcount_total",)}
 
 
@@ -68,7 +70,7 @@ class Simple:
         self._layout = layout
         self._needs_clock = any(member.number in _UPTIMES for member in layout.members)
         self._templates: dict[tuple[Clock, frozenset[int]], Template | None] = {}
-        self._columns: dict[str, _Columns] = {}
+        self._columns: dict[bool, tuple[_Columns, _Columns]] = {}
         self._told: dict[tuple[bytes, ...], tuple[dict[int, int | float], int | None]] = {}
         """Octets of what sampling rates and the boot hang on -> these; emptied when it has grown too large."""
 
@@ -80,26 +82,26 @@ class Simple:
 
     def template(self, clock: Clock, hidden: frozenset[int]) -> Template | None:
         """Return the template of such records, or None if they have to be looked at one by one."""
-        key = clock, hidden
-        if key not in self._templates:
-            self._templates[key] = _Making(self._layout, clock, hidden).template()
-        return self._templates[key]
+        try:
+            return self._templates[clock, hidden]
+        except KeyError:
+            template = self._templates[clock, hidden] = _Making(self._layout, clock, hidden).template()
+            return template
 
-    def alike(self, records: bytes, *, by_interface: bool) -> Iterator[Alike]:
-        """Yield the records of a data set in their order. by_interface: sampling rates hang on interfaces."""
-        told = self._column("interfaces" if by_interface else "told")
-        version = self._column("version")
+    def alike(self, records: bytes, *, by_interface: bool) -> list[Alike]:
+        """Return the records of a data set in their order. by_interface: sampling rates hang on interfaces."""
+        told, version = self._columns.get(by_interface) or self._find_columns(by_interface=by_interface)
         if not told.members and not version.members:
-            yield Alike(records, {}, frozenset(), None)
-            return
+            return [Alike(records, _NO_NUMBERS, _NONE_HIDDEN, None)]
         versions = map(partial(other_version, version.members), version.of(records))
-        keys = zip(told.of(records), versions if version.members else repeat(frozenset[int]()), strict=False)
-        start = 0
+        keys = zip(told.of(records), versions if version.members else repeat(_NONE_HIDDEN), strict=False)
+        found, start = [], 0
         for (octets, hidden), group in groupby(keys):
             end = start + sum(self._layout.length or 0 for _ in group)
             numbers, boot_ms = self._told.get(octets) or self._tell(told, octets)
-            yield Alike(records[start:end], numbers, hidden, boot_ms)
+            found.append(Alike(records[start:end], numbers, hidden, boot_ms))
             start = end
+        return found
 
     def _tell(self, told: "_Columns", octets: tuple[bytes, ...]) -> tuple[dict[int, int | float], int | None]:
         if len(self._told) >= _TOLD_KEPT:
@@ -108,16 +110,15 @@ class Simple:
         self._told[octets] = record.numbers, record.times.get(_BOOT)
         return self._told[octets]
 
-    def _column(self, name: str) -> "_Columns":
-        if name not in self._columns:
-            numbers = {
-                "told": _RATES | {_BOOT} if self._needs_clock else _RATES,
-                "version": _VERSION if self._layout.both_versions else frozenset[int](),
-            }
-            numbers["interfaces"] = numbers["told"] | _INTERFACES
-            members = self._layout.members
-            self._columns[name] = _Columns(members, [member.number in numbers[name] for member in members])
-        return self._columns[name]
+    def _find_columns(self, *, by_interface: bool) -> "tuple[_Columns, _Columns]":
+        """Return the columns that rates and the boot hang on, and those that tell the version of IP."""
+        members = self._layout.members
+        told = _RATES | {_BOOT} if self._needs_clock else _RATES
+        told = told | _INTERFACES if by_interface else told
+        version = _VERSION if self._layout.both_versions else _NONE_HIDDEN
+        columns = [_Columns(members, [member.number in numbers for member in members]) for numbers in (told, version)]
+        self._columns[by_interface] = columns[0], columns[1]
+        return self._columns[by_interface]
 
 
 class _Columns:
