@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from overflowd_tools.protocols.announced import Announced
-from overflowd_tools.protocols.exporters import DataSet, Export, Exporters, Session
+from overflowd_tools.protocols.exporters import ADDRESS_FIELDS, Export, Exporters, Session
 from overflowd_tools.protocols.layouts import Layout
 from overflowd_tools.protocols.options import Options, Values
 
@@ -14,20 +13,13 @@ class Survey(Exporters):
     The first one is right for the data before it. From there on the order of the capture decides.
     """
 
-    def learn(self, session: Session, announced: Announced, *, netflow9: bool) -> list[DataSet]:
-        """Take a template as Exporters does."""
-        waiting = super().learn(session, announced, netflow9=netflow9)
-        assert isinstance(session, _SurveyedSession)
-        session.first.setdefault(announced.number, session.layouts[announced.number])
-        return waiting
-
     def tell(self, exporters: Exporters) -> None:
         """Teach other exporters what was found, but for what they know already."""
         for key, session in self.sessions():
             told = exporters.session(named(*key))
             exporters.complete_options(told, session.options.rates(), session.options.boot_ms)
             assert isinstance(session, _SurveyedSession)
-            for number, layout in session.first.items():
+            for number, layout in {**session.layouts, **session.aside}.items():
                 if number not in told.layouts:
                     exporters.learn(told, layout.announced, netflow9=key[0] == "netflow9")
 
@@ -36,12 +28,23 @@ class Survey(Exporters):
 
 
 class _SurveyedSession(Session):
-    __slots__ = ("first",)
+    __slots__ = ("aside",)
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.options = _FirstOptions()
-        self.first: dict[int, Layout] = {}
+        self.aside: dict[int, Layout] = {}
+        """The first of the templates of a number, once it does not hold any more; the oldest of too many goes."""
+
+    def forget(self, number: int) -> Layout | None:
+        layout = super().forget(number)
+        if layout is not None and number not in self.aside:
+            self.aside[number] = layout
+            self._count(len(layout.members))
+            while self.aside and self.address.fields > ADDRESS_FIELDS:
+                oldest = self.aside.pop(next(iter(self.aside)))
+                self._count(-len(oldest.members))
+        return layout
 
 
 class _FirstOptions(Options):

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from overflowd_tools.protocols import exporters as module
+from overflowd_tools.protocols import survey
 from overflowd_tools.protocols.announced import Announced, Specifier
 from overflowd_tools.protocols.exporters import Export, Exporters, Session
 from tests.protocols.bounds import SMALL, assert_bounded, layouts
@@ -316,3 +317,18 @@ def test_any_order_of_events_keeps_the_bounds(bounds, seed):
             assert_bounded(exporters, bounds)
     waiting = sum(session.pending.octets for _, session in exporters.sessions())
     assert exporters._pending.octets == waiting
+
+
+def test_a_survey_keeps_the_bounds_too(bounds, monkeypatch):
+    """It keeps aside what was told first, of templates that come, change and go without end as well."""
+    monkeypatch.setattr(survey, "ADDRESS_FIELDS", bounds["ADDRESS_FIELDS"])
+    exporters = survey.Survey()
+    for number in range(200):
+        session = exporters.session(export())
+        exporters.learn(session, announced(256 + number, 10, first=10 * number), netflow9=False)
+        exporters.learn(session, announced(256 + number, 10, first=10 * number + 5), netflow9=False)
+        exporters.withdraw(session, [256 + number])
+    assert exporters._fields <= bounds["ADDRESS_FIELDS"]
+    told = Exporters()
+    exporters.tell(told)
+    assert [layout.announced.fields[0].element for layout in layouts(told)][-1] == 1990
