@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
 from itertools import groupby
 from struct import Struct
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakValueDictionary
 
 from overflowd_tools.protocols.templates import (
     ICMP,
@@ -23,6 +24,7 @@ from overflowd_tools.protocols.times import DAY_MS
 
 FLOW_PREFIX = b'{"type":"flow","pcount":'
 FRAGMENTS_KEPT = 4096
+ALL_FRAGMENTS_KEPT = 65_536
 
 Renderer = Callable[[bytes, bytes, int, int], list[bytes]]
 """(head, records, export_ms, uptime_ms) -> lines"""
@@ -227,14 +229,26 @@ def render(head, records, export_ms, uptime_ms):
 
 
 class _Fragments(dict[Any, bytes]):
-    """Octets of records -> what lines show of them; emptied when it has grown too large."""
+    """Octets of records -> what lines show of them; emptied when it, or all such tables together, have grown too large.
+
+    Only what is made counts, and since all were emptied: an exporter can fill many tables, but not for long.
+    """
+
+    tables: ClassVar["WeakValueDictionary[int, _Fragments]"] = WeakValueDictionary()
+    made: ClassVar[int] = 0
 
     def __init__(self, text: Callable[[Any], bytes]) -> None:
         """text: makes what is not there yet."""
         super().__init__()
         self._text = text
+        _Fragments.tables[id(self)] = self
 
     def __missing__(self, octets: Any) -> bytes:
+        _Fragments.made += 1
+        if _Fragments.made >= ALL_FRAGMENTS_KEPT:
+            _Fragments.made = 0
+            for table in list(_Fragments.tables.values()):
+                table.clear()
         if len(self) >= FRAGMENTS_KEPT:
             self.clear()
         text = self[octets] = self._text(octets)

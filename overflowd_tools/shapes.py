@@ -25,7 +25,7 @@ class ShapeWriter:
 
         exporter (4 or 16 octets), exporter_port: where the datagram came from. received_ns: when, Unix time, or 0.
         """
-        head = _origin(decoded.source, exporter, decoded.domain, tuple(decoded.head.items()))
+        head = _origin(decoded.source, exporter, decoded.domain, decoded.head.get("agent", ""))
         if received_ns:
             moment = received_ns // 1_000_000
             head = b'%s,"start_ms":%d,"end_ms":%d,"time_src":"recv"' % (head, moment, moment)
@@ -58,9 +58,9 @@ class ShapeWriter:
 
 
 @lru_cache(maxsize=FRAGMENTS_KEPT)
-def _origin(source: str, exporter: bytes, domain: int, head: tuple[tuple[str, str], ...]) -> bytes:
+def _origin(source: str, exporter: bytes, domain: int, agent: str) -> bytes:
     """Return the members that stay the same from one datagram of an exporter to the next."""
-    told = b"".join(member(name, b'"%s"') % text.encode() for name, text in head)
+    told = member("agent", b'"%s"') % agent.encode() if agent else b""
     return b',"source":"%s","exporter":"%s","domain":%d%s' % (source.encode(), address_text(exporter), domain, told)
 
 

@@ -45,13 +45,13 @@ what follows the members of the datagram in each, from a comma to the newline.""
 class Decoded(NamedTuple):
     """One export datagram, decoded.
 
-    head: members that every line of it shows. envelope: members for --envelope. problems: what was wrong with parts of
-    it, each a line for a person; the rest is there.
+    head: agent, the address that the exporter gives itself, if it does; every line shows it. envelope: members for
+    --envelope. problems: what was wrong with parts of it, each a line for a person; the rest is there.
     """
 
     source: str
     domain: int
-    head: dict[str, Any]
+    head: dict[str, str]
     envelope: dict[str, Any]
     lines: list[Line]
     problems: list[str]

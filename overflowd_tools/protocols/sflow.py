@@ -45,7 +45,9 @@ def decode_sflow(datagram: bytes, *, counters: bool = True, headers: bool = True
     lines: list[Line] = []
     problems: list[str] = []
     _read_samples(datagram, layout.size, count, lines, problems, counters=counters, headers=headers)
-    return Decoded("sflow5", sub_agent, _head(agent), {"seq": sequence, "uptime_ms": uptime}, lines, problems)
+    envelope = {"seq": sequence, "uptime_ms": uptime}
+    # What Decoded() does, in half the time.
+    return tuple.__new__(Decoded, ("sflow5", sub_agent, _head(agent), envelope, lines, problems))
 
 
 @lru_cache(maxsize=1024)

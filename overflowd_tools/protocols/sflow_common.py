@@ -120,12 +120,13 @@ class _Table(dict[bytes, Any]):
         return value
 
 
-class _Halves(dict[int, bytes]):
-    """Half an IPv4 address -> its text; there are no more than 65536."""
+_halves: Final = [b""] * 65536
+"""The text of two octets of an IPv4 address, at their number, once it was needed."""
 
-    def __missing__(self, half: int) -> bytes:
-        text = self[half] = b"%d.%d" % (half >> 8, half & 0xFF)
-        return text
+
+def _half(number: int) -> bytes:
+    text = _halves[number] = b"%d.%d" % (number >> 8, number & 0xFF)
+    return text
 
 
 def _source(octets: bytes) -> bytes:
@@ -211,7 +212,8 @@ _SHARED: Final[dict[str, Any]] = {
     "OCTETS": _OCTETS,
     "FLAGS": [b',"flags":%s' % octet for octet in _OCTETS],
     "TUNNELS": TUNNEL_PORTS,
-    "HALVES": _Halves(),
+    "HALVES": _halves,
+    "HALF": _half,
     "ADDRESSES": _Table(_address),
     "FRAGMENTS": _Table(_fragment),
 }
@@ -267,8 +269,12 @@ _NETWORKS: Final = {
             _Piece(_CHANGING, b',"bcount":%d,"ip_id":%d', "total, ip_id"),
             _Piece(_REST, b"%s", "fragment"),
             _Piece(_CORE, b',"protocol":%s', "OCTETS[protocol]"),
-            _Piece(_CHANGING, b',"saddr":"%s.%s"', "HALVES[source1], HALVES[source2]"),
-            _Piece(_CHANGING, b',"daddr":"%s.%s"', "HALVES[target1], HALVES[target2]"),
+            _Piece(
+                _CHANGING, b',"saddr":"%s.%s"', "HALVES[source1] or HALF(source1), HALVES[source2] or HALF(source2)"
+            ),
+            _Piece(
+                _CHANGING, b',"daddr":"%s.%s"', "HALVES[target1] or HALF(target1), HALVES[target2] or HALF(target2)"
+            ),
         ),
     ),
     6: _Network(
