@@ -293,6 +293,16 @@ def test_what_is_kept_of_the_octets_of_records_is_bounded(kind, monkeypatch):
     assert sum(map(bool, tables)) > len(tables) // 2
 
 
+def test_what_is_kept_for_all_templates_is_bounded(monkeypatch):
+    """With room for twenty in all, the lines stay right."""
+    monkeypatch.setattr(rendering, "ALL_FRAGMENTS_KEPT", 20)
+    writer = FlowWriter()
+    for seed in range(5):
+        for kind in build.KINDS:
+            check(kind, build.random_datagram(seed, kind, 3), 3, writer=writer)
+            assert sum(map(len, rendering._Fragments.tables.values())) <= 20
+
+
 def test_one_renderer_a_template():
     writer = FlowWriter()
     for kind in build.KINDS * 3:

@@ -37,7 +37,7 @@ def flow_batches(session: Session, data: DataSet, configured_rate: float | None)
     """Return the flows of a data set in batches, or None if its records have to be looked at one by one."""
     export, layout, content = data
     simple, told = layout.simple, session.options
-    if simple is None or layout.length is None:
+    if simple is None or layout.length is None or not simple.is_worth(len(content) // layout.length):
         return None
     records = content[: len(content) // layout.length * layout.length]
     batches = []

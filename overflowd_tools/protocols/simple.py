@@ -36,6 +36,8 @@ _GENERATED = {
 }
 """Fields that the generated functions do more with than to show them, and the kinds that these can be."""
 _TOLD_KEPT = 256
+PATIENCE = 24
+"""Records of a layout that take as long one by one as it takes to make a renderer: templates are cheap to send."""
 _NONE_HIDDEN: frozenset[int] = frozenset()
 _NO_NUMBERS: dict[int, int | float] = {}
 _TOTALS = {"bcount": ("l2_bcount", "bcount_total"), "pcount": ("pcount_total",)}
@@ -64,15 +66,24 @@ class Alike(NamedTuple):
 class Simple:
     """A layout whose records render many at a time. Nothing is made of it before there are records."""
 
-    __slots__ = ("_columns", "_layout", "_needs_clock", "_templates", "_told")
+    __slots__ = ("_columns", "_layout", "_needs_clock", "_patience", "_templates", "_told")
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+        self._patience = PATIENCE
         self._needs_clock = any(member.number in _UPTIMES for member in layout.members)
         self._templates: dict[tuple[Clock, frozenset[int]], Template | None] = {}
         self._columns: dict[bool, tuple[_Columns, _Columns]] = {}
         self._told: dict[tuple[bytes, ...], tuple[dict[int, int | float], int | None]] = {}
         """Octets of what sampling rates and the boot hang on -> these; emptied when it has grown too large."""
+
+    def is_worth(self, records: int) -> bool:
+        """Tell whether so many records, with those before them, are worth what it takes to render many at a time."""
+        if self._patience > records:
+            self._patience -= records
+            return False
+        self._patience = 0
+        return True
 
     def clock(self, uptime_ms: int | None, boot_ms: int | None) -> Clock:
         """Return what tells sysUptime, of the header and of the boot; nothing needs to if no record has a sysUptime."""

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as some
 
+from overflowd_tools.protocols import simple
 from overflowd_tools.protocols.exporters import Batch, Exporters
 from overflowd_tools.protocols.netflow9 import How, decode_ipfix, decode_netflow9
 from overflowd_tools.records import FlowWriter
@@ -319,14 +320,28 @@ def test_captures_of_real_exporters(row):
         assert list(map(members, many)) == list(map(members, one))
 
 
+def test_a_renderer_is_made_when_there_are_enough_records(monkeypatch):
+    monkeypatch.setattr(simple, "PATIENCE", 24)
+    exporters = Exporters()
+    send(exporters, template(256, FLOW))
+    batched = []
+    for sequence, count in ((0, 20), (20, 3), (23, 1), (24, 1)):
+        message = ipfix(data(256, b"\1" * (37 * count)), sequence=sequence)
+        batched.append(in_batches(decode_ipfix(message, exporters, HERE, MANY).rows))
+    assert batched == [False, False, True, True]
+    send(exporters, template(257, [*FLOW, (4, 1)]), sequence=25)
+    message = ipfix(data(257, records([*FLOW, (4, 1)], count=12)), sequence=25)
+    assert in_batches(decode_ipfix(message, exporters, HERE, MANY).rows)
+
+
 def test_templates_are_made_when_records_come():
     exporters = Exporters()
     send9(exporters, template9(256, FLOW))
     [(_, session)] = exporters.sessions()
-    simple = session.layouts[256].simple
-    assert simple is not None
-    assert not simple._templates
+    made = session.layouts[256].simple
+    assert made is not None
+    assert not made._templates
     send9(exporters, data(256, records(FLOW)), sequence=1)
-    assert not simple._templates
+    assert not made._templates
     decode_netflow9(netflow9(data(256, records(FLOW)), sequence=2), exporters, HERE, MANY)
-    assert len(simple._templates) == 1
+    assert len(made._templates) == 1
