@@ -255,6 +255,13 @@ def test_sets_of_reserved_numbers(between, kind, number, first):
     assert (done.hosts, done.reasons) == ([7], [f"set of unknown kind {number}"])
 
 
+@pytest.mark.parametrize(("rest", "hosts"), [(bytes(20), [7]), (b"\0\0\0\3" + bytes(20), [])])
+def test_a_reserved_number_first_and_something_after_the_last_set(between, rest, hosts):
+    """Where no length of NetFlow 9 is to be believed, nothing tells it from other protocols."""
+    done = between(netflow9(data(100, b""), TEMPLATE9, rows(7)) + rest)
+    assert (done.hosts, len(done.told), done.counts["other_packets"]) == (hosts, len(hosts), 1 - len(hosts))
+
+
 def test_templates_of_the_other_protocol(between):
     done = between(ipfix(template9(300, build.FIELDS), rows(7)))
     assert (done.lines, done.reasons) == ([], ["set of unknown kind 0", never_came()])
