@@ -273,19 +273,7 @@ def undisturbed(tmp_path_factory) -> list[dict]:
     return lines
 
 
-TOO_LARGE = pytest.mark.xfail(
-    strict=True,
-    reason="renderers of templates that are used once are kept, though they take most; and 2 ms each to make",
-)
-
-
-@pytest.mark.parametrize(
-    "flood",
-    [
-        pytest.param(flood, id=flood.__name__, marks=[TOO_LARGE] * (flood is templates_of_their_own_and_data))
-        for flood in FLOODS
-    ],
-)
+@pytest.mark.parametrize("flood", FLOODS, ids=lambda flood: flood.__name__)
 def test_floods(flood, undisturbed, tmp_path):
     path = write_flood(tmp_path / "in", flood(), FLOODS[flood])
     run = build.run_command(path)
