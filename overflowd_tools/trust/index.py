@@ -205,14 +205,13 @@ class Index:
         row: tuple[int | None] = self._database.execute("SELECT sum(remembered) FROM keys").fetchone()
         return row[0] or 0
 
-    def most_remembered(self) -> Record | None:
-        """Return the key that could best do with fewer reports in the window: untrusted, and with the most of them."""
+    def most_remembered(self, number: int) -> list[Record]:
+        """Return keys that could best do with fewer reports in the window: untrusted ones, and those with the most."""
         chosen = (
             "SELECT * FROM keys WHERE remembered > 0 "
-            "ORDER BY kept OR (days >= 7 AND corroborated >= 20), remembered DESC LIMIT 1"
+            "ORDER BY kept OR (days >= 7 AND corroborated >= 20), remembered DESC LIMIT ?"
         )
-        row = self._database.execute(chosen).fetchone()
-        return Record(row) if row else None
+        return list(map(Record, self._database.execute(chosen, (number,))))
 
     def forgettable(self) -> int:
         """Return how many keys there are that no operator has spoken about."""

@@ -40,6 +40,7 @@ class Limits:
 
 
 _EVENTS_AT_ONCE = 10_000
+_NARROWED_AT_ONCE = 1000
 
 
 class Keyring:
@@ -237,17 +238,22 @@ class Keyring:
 
     def _keep_bounds(self, index: Index, update: Update) -> None:
         """Drop what has expired, and what is most dispensable of what is too much."""
+        fewer = []
         for key, number in index.expired(update.newest_ms).items():
             record = update.changed.get(key) or index.record(key)
             if record:
                 record.remembered = max(record.remembered - number, 0)
-                index.put_records([record])
                 self._cache.records[key] = record
+                fewer.append(record)
                 self._remembered -= number
+        index.put_records(fewer)
         limits = self._limits
-        while self._remembered > limits.window and (record := index.most_remembered()):
-            self._narrow(index, record, max(record.remembered // 2, 1))
-            self._cache.records[record.key] = record
+        while self._remembered > limits.window and (records := index.most_remembered(_NARROWED_AT_ONCE)):
+            for record in records:
+                self._narrow(index, record, max(record.remembered // 2, 1))
+                self._cache.records[record.key] = record
+                if self._remembered <= limits.window:
+                    break
         excess = index.forgettable() - limits.keys if update.newcomers else 0
         if excess > 0:
             forgotten = index.least_valuable(excess + limits.keys // 16)
