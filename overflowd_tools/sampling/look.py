@@ -21,7 +21,7 @@ PIECE = 1 << 16
 """Octets that are looked at together, but for longer lines."""
 
 _beginning = itemgetter(slice(len(FLOW_PREFIX) + 4))
-_COUNTED = re.compile(re.escape(FLOW_PREFIX) + rb'(0|[1-9][0-9]{0,14}),"')
+_COUNTED = re.compile(re.escape(FLOW_PREFIX) + rb"(0|[1-9][0-9]{0,14}),")
 _SAMPLED = re.compile(SAMPLING_RATE + rb":([1-9][0-9]{0,8})[,}]")
 
 
@@ -52,7 +52,7 @@ class Look:
     def __init__(self, most: int) -> None:
         """Take the most units that a line may have: a line with more must be parsed."""
         self._most = most
-        self._units = {FLOW_PREFIX + text: packets + 1 for text, packets in beginnings() if packets < most}
+        self._units = _COMMON if most >= COMMON_PACKETS else {text: few for text, few in _COMMON.items() if few <= most}
 
     def __call__(self, block: bytes) -> Iterator[Looked]:
         """Look at a block of whole lines, piece by piece, for a line of one octet takes room in tables, too."""
@@ -104,6 +104,9 @@ def beginnings() -> Iterable[tuple[bytes, int]]:
         yield from ((b'%d,"%c' % (packets, letter), packets) for letter in b"abcdefghijklmnopqrstuvwxyz")
     yield from ((b'%d,"' % packets, packets) for packets in range(10, 100))
     yield from ((b"%d," % packets, packets) for packets in range(100, COMMON_PACKETS))
+
+
+_COMMON = {FLOW_PREFIX + text: packets + 1 for text, packets in beginnings()}
 
 
 def _is_hiding(line: bytes) -> bool:

@@ -1,13 +1,15 @@
 """of-sample as people run it: rates, seeds, jq before and after it, and the lines that it refuses."""
 
 import gzip
+import importlib.util
 import json
 import shutil
 import signal
 import subprocess
+import sys
 
 import pytest
-from harness import BIN, environment, readable
+from harness import BIN, TOP, environment, readable
 from sampling_tools import flow, is_skipped
 
 from overflowd_tools.commands import sample
@@ -206,6 +208,20 @@ def test_how_the_input_arrives_changes_nothing(place, tmp_path, rate):
             for at in range(0, len(MIXED), step):
                 process.stdin.write(MIXED[at : at + step])
             assert process.communicate()[0] == wanted
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("numpy"), reason="numpy is not installed")
+@pytest.mark.parametrize("rate", ["1e-6", "1e-3"])
+def test_a_large_input_is_sampled_with_numpy_and_the_same_is_kept(place, tmp_path, rate):
+    lines = MIXED.replace(b'"x"', b'"%s"' % (b"x" * 300))
+    large = tmp_path / "large"
+    large.write_bytes(lines * (sample.NUMPY_AFTER // len(lines) + 3))
+    argv = ("--stats", "-r", rate, "--seed", "42", str(large))
+    found = place.run("of-sample", *argv)
+    plainly = "import sys; sys.modules['numpy'] = None; from overflowd_tools.commands.sample import main; main()"
+    wanted = subprocess.run([sys.executable, "-c", plainly, *argv], cwd=TOP, capture_output=True, check=True)
+    assert json.loads(found.stderr)["kept"] > 0
+    assert (found.stdout, found.stderr) == (wanted.stdout, wanted.stderr)
 
 
 def test_two_samplers_compose(place):

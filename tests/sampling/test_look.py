@@ -5,7 +5,7 @@ import sys
 import tracemalloc
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sampling_tools import NEVER, Told, flow, sampler
 
@@ -104,6 +104,15 @@ def fast_look(most):
 FAST_LINES = st.one_of(
     st.builds(flow, st.integers(0, 1100) | st.integers(0, 10**16), a=st.integers(0, 9)),
     st.builds(flow, st.integers(0, 1100), sampling_rate=st.sampled_from([1, 100, 2.5, 0, 10**9]), b=st.just("x" * 40)),
+    st.builds(
+        flow,
+        st.integers(0, 99),
+        sampling_rate=st.integers(0, 10**5),
+        b=st.fixed_dictionaries({"sampling_rate": st.integers(0, 9)}),
+    ),
+    st.builds(
+        flow, st.integers(0, 9), sampling_rate=st.integers(1, 99), b=st.sampled_from(["\\", "", "sampling_rate"])
+    ),
     st.builds(flow, st.integers(0, 99), name=st.sampled_from(['"', "\\", "ng", "g_", "sampling_rate", "é"])),
     st.binary(max_size=40).map(lambda text: text.replace(b"\n", b"") + b"\n"),
     st.binary(max_size=6).map(lambda text: b'{"type":"flow","pcount":' + text.replace(b"\n", b"") + b"\n"),
@@ -113,6 +122,7 @@ FAST_LINES = st.one_of(
 
 
 @NEEDS_NUMPY
+@settings(deadline=None)  # the first time, numpy is imported
 @given(st.lists(FAST_LINES, max_size=30), st.sampled_from(MOST), st.booleans())
 @example([flow(5, a=1)], 11, False)
 @example([b"\n"] * 40, 499, True)
@@ -140,11 +150,44 @@ def test_a_sampling_rate_is_found_wherever_it_stands():
     for before in range(20):
         line = flow(5, a="x" * before, sampling_rate=10)
         for start in range(9):
-            block = flow(1, a="x" * start) + line + flow(2, a=1)
-            assert seen(look, block)[1] == [2, 62, 65]
+            for last in (flow(2, a="x" * 50), flow(2, a=1), b"\n", b""):
+                block = flow(1, a="x" * start) + line + last
+                assert seen(look, block)[1][:2] == [2, 62]
+                assert seen(look, block) == seen(Look(499_999), block)
 
 
 @NEEDS_NUMPY
+@pytest.mark.parametrize(
+    "behind", [b",", b"}", b"]", b" ", b".5,", b"e1,", b":", b"\x00", b"\xff", b"\xb9,", b'"', b""]
+)
+@pytest.mark.parametrize(
+    "rate",
+    [
+        b"",
+        b"0",
+        b"1",
+        b"05",
+        b"9",
+        b"10",
+        b"999",
+        b"12345",
+        b"999999",
+        b"1234567",
+        b"12345678",
+        b"9999999999",
+        b"-1",
+        b"x",
+    ],
+)
+def test_sampling_rates(rate, behind):
+    line = b'{"type":"flow","pcount":%d,"sampling_rate":' + rate + behind + b'"a":"%s"}\n'
+    block = b"".join(line % (packets, b"x" * packets) for packets in range(12)) + flow(1, a=1)
+    for most in (499, 10**11):
+        assert seen(fast_look(most), block) == seen(Look(most), block)
+
+
+@NEEDS_NUMPY
+@settings(deadline=None)
 @given(
     lines=st.lists(FAST_LINES, max_size=40),
     switch=st.integers(0, 40),
