@@ -183,7 +183,8 @@ class _Plan:
         times = [(member(name), "") for name, _, _ in self._times]
         pieces = b"".join(form for form, _ in (*self._flow, *self._core, *times, *self._rest))
         extra = b',"ie":{' + b"".join(form for form, _ in self._extra) + b"}" if self._extra else b""
-        return start + pieces + _members_text(self._template.constants) + suspect + extra + b"}\n"
+        constants = _members_text(self._template.constants).replace(b"%", b"%%")
+        return start + pieces + constants + suspect + extra + b"}\n"
 
     def _source(self) -> str:
         """Return the source of the renderer: quick where all times are near the export, right everywhere."""
