@@ -5,18 +5,26 @@ Sources: IEEE 802.3 and 802.1Q, RFC 791, 8200, 9293, 768, 792, 4443, 3032 and 43
 """
 
 import struct
-from collections.abc import Callable
-from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from typing import Final
 
-Members: TypeAlias = dict[str, Any]
-"""Member of a line -> value: numbers, addresses of 4 or 16 octets, MAC addresses of 6, and JSON values."""
+from overflowd_tools.protocols.dissection import MAX_TUNNELS, Dissection, Members, Next, Step, address_text, as_json
+
+__all__ = [
+    "ETHERNET",
+    "MAX_TUNNELS",
+    "TUNNEL_PORTS",
+    "Members",
+    "address_text",
+    "as_json",
+    "decode_header",
+    "decode_payload",
+    "label_entry",
+]
 
 ETHERNET: Final = 1
 TUNNEL_PORTS: Final = frozenset((1701, 2152, 4789, 6081, 8472))
 """UDP ports behind which another packet may lie."""
 
-MAX_TUNNELS: Final = 8
 _MAX_TAGS: Final = 8
 _MAX_LABELS: Final = 16
 _MAX_EXTENSIONS: Final = 16
@@ -52,26 +60,16 @@ def decode_header(protocol: int, octets: bytes) -> Members:
     start = _PROTOCOLS.get(protocol)
     if start is None:
         return {}
-    dissection = _Dissection(octets)
+    dissection = Dissection(octets)
     dissection.run(start)
     return dissection.members()
 
 
 def decode_payload(protocol: int, octets: bytes) -> Members:
     """Return what the beginning of the payload of an IP packet says, as decode_header. protocol: that of IP."""
-    dissection = _Dissection(octets)
+    dissection = Dissection(octets)
     dissection.run(lambda packet, position: _transport(packet, protocol, position))
     return dissection.members()
-
-
-@lru_cache(maxsize=4096)
-def address_text(address: bytes) -> str:
-    """Return the canonical text of an address of 4 or 16 octets."""
-    if len(address) == 4:
-        return ".".join(map(str, address))
-    from socket import AF_INET6, inet_ntop
-
-    return inet_ntop(AF_INET6, address)
 
 
 def label_entry(entry: int) -> dict[str, int]:
@@ -79,75 +77,7 @@ def label_entry(entry: int) -> dict[str, int]:
     return {"label": entry >> 12, "exp": entry >> 9 & 7, "s": entry >> 8 & 1, "ttl": entry & 0xFF}
 
 
-class _Dissection:
-    """A packet being taken apart, layer by layer: `levels` of packets in packets, each carried by one of `tunnels`."""
-
-    def __init__(self, octets: bytes, *, quoted: bool = False) -> None:
-        self.data = octets
-        self.end = len(octets)
-        self.quoted = quoted
-        self.level: Members = {}
-        self.levels = [self.level]
-        self.tunnels: list[Members] = []
-
-    def run(self, step: "_Step") -> None:
-        """Read layer after layer from the given one on, until there is no more to understand."""
-        here: tuple[_Step, int] | None = (step, 0)
-        while here is not None:
-            step, position = here
-            here = step(self, position)
-
-    def members(self) -> Members:
-        """Return the members of the innermost packet with addresses, or else of the outermost."""
-        shown = max((number for number, level in enumerate(self.levels) if "saddr" in level), default=0)
-        members = self.levels[shown]
-        if shown:
-            members["tunnel"] = self.tunnels[shown - 1]
-            members["outer"] = self._outer(shown - 1)
-        if shown < len(self.tunnels):
-            members["carries"] = self._carried(shown)
-        return members
-
-    def _outer(self, number: int) -> Members:
-        outer = as_json(self.levels[number])
-        if number:
-            outer["tunnel"] = self.tunnels[number - 1]
-            outer["outer"] = self._outer(number - 1)
-        return outer
-
-    def _carried(self, number: int) -> Members:
-        carried = self.tunnels[number] | as_json(self.levels[number + 1])
-        if number + 1 < len(self.tunnels):
-            carried["carries"] = self._carried(number + 1)
-        return carried
-
-    def has(self, position: int, octets: int) -> bool:
-        """Tell whether so many octets are left."""
-        return position + octets <= self.end
-
-    def enter(self, tunnel: Members) -> bool:
-        """Go into a tunnel; False if that would be one too many."""
-        if self.quoted or len(self.tunnels) >= MAX_TUNNELS:
-            return False
-        self.tunnels.append(tunnel)
-        self.level = {}
-        self.levels.append(self.level)
-        return True
-
-
-_Step: TypeAlias = Callable[[_Dissection, int], tuple["_Step", int] | None]
-_Next: TypeAlias = tuple[_Step, int] | None
-
-
-def as_json(level: Members) -> Members:
-    """Return members with their addresses as text."""
-    return {
-        name: value if not isinstance(value, bytes) else value.hex(":") if len(value) == 6 else address_text(value)
-        for name, value in level.items()
-    }
-
-
-def _ethernet(packet: _Dissection, position: int) -> _Next:
+def _ethernet(packet: Dissection, position: int) -> Next:
     if not packet.has(position, 14):
         return None
     packet.level["dmac"], packet.level["smac"], ethertype = _MACS.unpack_from(packet.data, position)
@@ -171,12 +101,12 @@ def _ethernet(packet: _Dissection, position: int) -> _Next:
     return _payload(ethertype, position)
 
 
-def _payload(ethertype: int, position: int) -> _Next:
+def _payload(ethertype: int, position: int) -> Next:
     step = _ETHERTYPES.get(ethertype)
     return None if step is None else (step, position)
 
 
-def _ipv4(packet: _Dissection, position: int) -> _Next:
+def _ipv4(packet: Dissection, position: int) -> Next:
     if not packet.has(position, 20):
         return None
     version, tos, total, identification, fragment, ttl, protocol, source, destination = _IPV4.unpack_from(
@@ -195,7 +125,7 @@ def _ipv4(packet: _Dissection, position: int) -> _Next:
     return None if offset else _transport(packet, protocol, position + length)
 
 
-def _ipv6(packet: _Dissection, position: int) -> _Next:
+def _ipv6(packet: Dissection, position: int) -> Next:
     if not packet.has(position, 40):
         return None
     first, length, protocol, ttl, source, destination = _IPV6.unpack_from(packet.data, position)
@@ -228,13 +158,13 @@ def _ipv6(packet: _Dissection, position: int) -> _Next:
     return None
 
 
-def _ip(packet: _Dissection, position: int) -> _Next:
+def _ip(packet: Dissection, position: int) -> Next:
     if not packet.has(position, 1):
         return None
     return (_ipv6 if packet.data[position] >> 4 == 6 else _ipv4), position
 
 
-def _transport(packet: _Dissection, protocol: int, position: int) -> _Next:
+def _transport(packet: Dissection, protocol: int, position: int) -> Next:
     if protocol in _WITH_PORTS:
         return _ports(packet, protocol, position)
     if protocol in _ICMP_ERRORS:
@@ -248,7 +178,7 @@ def _transport(packet: _Dissection, protocol: int, position: int) -> _Next:
     return None
 
 
-def _ports(packet: _Dissection, protocol: int, position: int) -> _Next:
+def _ports(packet: Dissection, protocol: int, position: int) -> Next:
     if not packet.has(position, 4):
         return None
     sport, dport = _PORTS.unpack_from(packet.data, position)
@@ -261,20 +191,20 @@ def _ports(packet: _Dissection, protocol: int, position: int) -> _Next:
     return None if step is None else (step, position + 8)
 
 
-def _icmp(packet: _Dissection, protocol: int, position: int) -> _Next:
+def _icmp(packet: Dissection, protocol: int, position: int) -> Next:
     if not packet.has(position, 2):
         return None
     kind, code = packet.data[position], packet.data[position + 1]
     packet.level |= {"icmp_type": kind, "icmp_code": code}
     if kind in _ICMP_ERRORS[protocol] and packet.has(position, 9) and not packet.quoted:
-        inner = _Dissection(packet.data[position + 8 : packet.end], quoted=True)
+        inner = Dissection(packet.data[position + 8 : packet.end], quoted=True)
         inner.run(_ip)
         if quoted := inner.members():
             packet.level["quoted"] = as_json(quoted)
     return None
 
 
-def _mpls(packet: _Dissection, position: int) -> _Next:
+def _mpls(packet: Dissection, position: int) -> Next:
     stack: list[dict[str, int]] = []
     while packet.has(position, 4) and len(stack) < _MAX_LABELS and not (stack and stack[-1]["s"]):
         stack.append(label_entry(_LONG.unpack_from(packet.data, position)[0]))
@@ -296,14 +226,14 @@ def _mpls(packet: _Dissection, position: int) -> _Next:
     return None
 
 
-def _pppoe(packet: _Dissection, position: int) -> _Next:
+def _pppoe(packet: Dissection, position: int) -> Next:
     if not packet.has(position, 6) or packet.data[position : position + 2] != b"\x11\x00":
         return None
     (packet.level["pppoe_session"],) = _SHORT.unpack_from(packet.data, position + 2)
     return _ppp, position + 6
 
 
-def _ppp(packet: _Dissection, position: int) -> _Next:
+def _ppp(packet: Dissection, position: int) -> Next:
     if packet.data[position : position + 2] == b"\xff\x03":
         position += 2
     if not packet.has(position, 2):
@@ -317,14 +247,14 @@ def _ppp(packet: _Dissection, position: int) -> _Next:
     return None if step is None else (step, position)
 
 
-def _sonet(packet: _Dissection, position: int) -> _Next:
+def _sonet(packet: Dissection, position: int) -> Next:
     """Read PPP, or Cisco's HDLC with an EtherType."""
     if packet.has(position, 4) and packet.data[position : position + 2] in {b"\x0f\x00", b"\x8f\x00"}:
         return _payload(_SHORT.unpack_from(packet.data, position + 2)[0], position + 4)
     return _ppp, position
 
 
-def _gre(packet: _Dissection, position: int) -> _Next:
+def _gre(packet: Dissection, position: int) -> Next:
     if not packet.has(position, 4):
         return None
     flags, ethertype = _PORTS.unpack_from(packet.data, position)
@@ -342,14 +272,14 @@ def _gre(packet: _Dissection, position: int) -> _Next:
     return _payload(ethertype, position) if packet.enter(tunnel) else None
 
 
-def _vxlan(packet: _Dissection, position: int) -> _Next:
+def _vxlan(packet: Dissection, position: int) -> Next:
     if not packet.has(position, 8) or not packet.data[position] & 0x08:
         return None
     vni = _LONG.unpack_from(packet.data, position + 4)[0] >> 8
     return (_ethernet, position + 8) if packet.enter({"type": "vxlan", "vni": vni}) else None
 
 
-def _geneve(packet: _Dissection, position: int) -> _Next:
+def _geneve(packet: Dissection, position: int) -> Next:
     if not packet.has(position, 8) or packet.data[position] >> 6:
         return None
     options = (packet.data[position] & 0x3F) * 4
@@ -359,7 +289,7 @@ def _geneve(packet: _Dissection, position: int) -> _Next:
     return _payload(ethertype, position + 8 + options)
 
 
-def _gtp_u(packet: _Dissection, position: int) -> _Next:
+def _gtp_u(packet: Dissection, position: int) -> Next:
     """Read a G-PDU of version 1 (TS 29.281 section 5.1)."""
     if not packet.has(position, 8) or packet.data[position] & 0xF0 != 0x30 or packet.data[position + 1] != 255:
         return None
@@ -377,7 +307,7 @@ def _gtp_u(packet: _Dissection, position: int) -> _Next:
     return (_ip, position) if packet.enter({"type": "gtp-u", "teid": teid}) else None
 
 
-def _l2tp(packet: _Dissection, position: int) -> _Next:
+def _l2tp(packet: Dissection, position: int) -> Next:
     """Read a data message of version 2 (RFC 2661 section 3.1)."""
     if not packet.has(position, 2):
         return None
@@ -396,7 +326,7 @@ def _l2tp(packet: _Dissection, position: int) -> _Next:
     return (_ppp, position) if packet.enter({"type": "l2tp", "tunnel_id": tunnel, "session_id": session}) else None
 
 
-_ETHERTYPES: Final[dict[int, _Step]] = {
+_ETHERTYPES: Final[dict[int, Step]] = {
     0x0800: _ipv4,
     0x86DD: _ipv6,
     0x8847: _mpls,
@@ -404,9 +334,9 @@ _ETHERTYPES: Final[dict[int, _Step]] = {
     0x8864: _pppoe,
     _BRIDGED: _ethernet,
 }
-_PPP_PROTOCOLS: Final[dict[int, _Step]] = {0x21: _ipv4, 0x57: _ipv6, 0x0281: _mpls}
-_UDP_TUNNELS: Final[dict[int, _Step]] = {1701: _l2tp, 2152: _gtp_u, 4789: _vxlan, 6081: _geneve, 8472: _vxlan}
-_PROTOCOLS: Final[dict[int, _Step]] = {
+_PPP_PROTOCOLS: Final[dict[int, Step]] = {0x21: _ipv4, 0x57: _ipv6, 0x0281: _mpls}
+_UDP_TUNNELS: Final[dict[int, Step]] = {1701: _l2tp, 2152: _gtp_u, 4789: _vxlan, 6081: _geneve, 8472: _vxlan}
+_PROTOCOLS: Final[dict[int, Step]] = {
     ETHERNET: _ethernet,
     7: _ppp,
     10: _ip,

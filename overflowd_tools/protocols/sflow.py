@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 from overflowd_tools.errors import DecodeError
-from overflowd_tools.protocols.headers import address_text
+from overflowd_tools.protocols.dissection import address_text
 from overflowd_tools.protocols.lines import WRITTEN, Decoded, Line
 from overflowd_tools.protocols.sflow_common import common_samples
 from overflowd_tools.protocols.sflow_numbers import ADDRESS_SIZES, COUNTER_SAMPLES, FLOW_SAMPLES, may_begin

@@ -4,7 +4,7 @@ import struct
 from typing import Final
 
 from overflowd_tools.errors import DecodeError
-from overflowd_tools.protocols.headers import Members, address_text
+from overflowd_tools.protocols.dissection import Members, address_text
 from overflowd_tools.protocols.lines import Decoded, Line
 from overflowd_tools.protocols.sflow_counters import COUNTERS_BEFORE_5
 from overflowd_tools.protocols.sflow_lines import FlowSample, interface_members, make_line, source_members

@@ -10,8 +10,16 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from overflowd_tools.protocols.headers import ETHERNET, TUNNEL_PORTS, address_text
-from overflowd_tools.protocols.sflow_numbers import EXTENDED_ROUTER, EXTENDED_SWITCH, INTERNAL, SAMPLED_HEADER
+from overflowd_tools.protocols.dissection import address_text
+from overflowd_tools.protocols.headers import ETHERNET, TUNNEL_PORTS
+from overflowd_tools.protocols.sflow_numbers import (
+    EXPANDED_FLOW_SAMPLE,
+    EXTENDED_ROUTER,
+    EXTENDED_SWITCH,
+    FLOW_SAMPLE,
+    INTERNAL,
+    SAMPLED_HEADER,
+)
 
 Run = Callable[[bytes, int, int, list[bytes]], tuple[int, int]]
 """(datagram, position, samples left, texts) -> where the first sample begins that is not of this make, samples left.
@@ -28,8 +36,6 @@ _LEAST_HEADER: Final = {4: 14 + 4 + 20 + 14, 6: 14 + 4 + 40 + 14}
 _STARTS: Final = {4: b"\x08\x00\x45", 6: b"\x86\xdd"}
 """Version of IP -> EtherType and, of IPv4, the first octet: there are no options."""
 
-_EXPANDED: Final = {b"\0\0\0\1": False, b"\0\0\0\3": True}
-"""Type of a flow sample -> whether it is an expanded one."""
 _TAG: Final = b"\x81\x00"
 _VERSIONS: Final = {starts[:2]: version for version, starts in _STARTS.items()}
 _BESIDE_SIZE: Final = 24
@@ -66,7 +72,7 @@ _plain_runs: Final[dict[bool, dict[tuple[Any, ...], Run]]] = {False: {}, True: {
 
 
 def common_samples(data: bytes, position: int, *, header: bool) -> Run | None:
-    """Return what writes samples of the make that the one there seems to be of, or None if it is not a common one.
+    """Return what writes flow samples of the make that the one there seems to be of; None if it is not a common one.
 
     header: with the octets of the sampled header.
     """
@@ -88,9 +94,7 @@ def common_samples(data: bytes, position: int, *, header: bool) -> Run | None:
 
 
 def _make(data: bytes, position: int, *, header: bool) -> _Make | None:
-    expanded = _EXPANDED.get(data[position : position + 4])
-    if expanded is None:
-        return None
+    expanded = data[position + 3] == EXPANDED_FLOW_SAMPLE
     first = start = position + (52 if expanded else 40)
     while data[start : start + 8] in _BESIDE_STARTS and start < first + 2 * _BESIDE_SIZE:
         start += _BESIDE_SIZE
@@ -351,7 +355,7 @@ def _generate(make: _Make) -> Run:
     source = _RUN.format(
         size=unpack.size,
         names=", ".join(names for _, names in parts if names),
-        kind=3 if make.expanded else 1,
+        kind=EXPANDED_FLOW_SAMPLE if make.expanded else FLOW_SAMPLE,
         sampling="sampling + record" if make.lead else "sampling",
         ethernet="ethernet + starts" if make.tagged else "ethernet",
         also=network.also,

@@ -3,7 +3,8 @@
 from functools import lru_cache
 from typing import Final
 
-from overflowd_tools.protocols.headers import Members, decode_header
+from overflowd_tools.protocols.dissection import Members
+from overflowd_tools.protocols.headers import decode_header
 from overflowd_tools.protocols.lines import Kind, Line, Shape
 from overflowd_tools.protocols.sflow_counters import COUNTERS
 from overflowd_tools.protocols.sflow_numbers import EXTENDED_SWITCH

@@ -8,7 +8,8 @@ sends them.
 
 from typing import Any, Final, NamedTuple
 
-from overflowd_tools.protocols.headers import Members, label_entry
+from overflowd_tools.protocols.dissection import Members
+from overflowd_tools.protocols.headers import label_entry
 from overflowd_tools.protocols.sflow_numbers import EXTENDED_ROUTER, EXTENDED_SWITCH
 from overflowd_tools.protocols.xdr import Read, Reader, Structure, structure
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from overflowd_tools.errors import DecodeError
-from overflowd_tools.protocols.headers import Members
+from overflowd_tools.protocols.dissection import Members
 from overflowd_tools.protocols.lines import Line
 from overflowd_tools.protocols.sflow_counters import COUNTERS
 from overflowd_tools.protocols.sflow_lines import (

@@ -6,7 +6,7 @@ from math import isfinite
 from typing import Any, Final, NamedTuple
 
 from overflowd_tools.errors import DecodeError
-from overflowd_tools.protocols.headers import address_text
+from overflowd_tools.protocols.dissection import address_text
 
 _INT: Final = struct.Struct("!i")
 _HYPER: Final = struct.Struct("!Q")
