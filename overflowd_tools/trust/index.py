@@ -6,10 +6,12 @@ the same transaction as what it took from there. Everyone who uses it holds the 
 
 import os
 import sqlite3
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
+from overflowd_tools.errors import KeyFileError
 from overflowd_tools.trust.reputation import FIELDS, Numbers, Record
 
 _TYPES = {bytes: "BLOB", str: "TEXT", int: "INTEGER"}
@@ -34,6 +36,8 @@ _SCHEMA = {
     ),
     "progress": "CREATE TABLE progress (log TEXT NOT NULL, place INTEGER NOT NULL, tail BLOB NOT NULL)",
 }
+SUFFIXES = ("", "-wal", "-shm", "-journal")
+"""What follows the name of the index in the names of the files that SQLite has for it."""
 _MARKS = ", ".join("?" * len(FIELDS))
 
 
@@ -55,8 +59,10 @@ class Index:
     """An open index. Every method may raise sqlite3.Error, after which it is to be made again."""
 
     def __init__(self, path: str) -> None:
-        """Open the database, or make an empty one (mode 0600)."""
+        """Open the database, or make an empty one (mode 0600). Raises KeyFileError for the file of somebody else."""
         self.path = path
+        for suffix in SUFFIXES:
+            _refuse_foreign(path + suffix)
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         self._database = sqlite3.connect(path, isolation_level=None, timeout=30)
@@ -217,3 +223,13 @@ class Index:
         """Return how many keys there are that no operator has spoken about."""
         row: tuple[int] = self._database.execute("SELECT count(*) FROM keys WHERE NOT kept").fetchone()
         return row[0]
+
+
+def _refuse_foreign(path: str) -> None:
+    """Refuse what another user has put there, in a directory such as /tmp, for us to believe."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(status.st_mode) or status.st_uid not in (0, os.geteuid()):
+        raise KeyFileError(f"{path}: not a file of our own; remove it")

@@ -18,7 +18,7 @@ from typing import Any
 
 from overflowd_tools.errors import KeyFileError
 from overflowd_tools.trust import events
-from overflowd_tools.trust.index import Index
+from overflowd_tools.trust.index import SUFFIXES, Index
 from overflowd_tools.trust.keys import PublicKey
 from overflowd_tools.trust.log import Log
 from overflowd_tools.trust.reputation import FIELDS, Record
@@ -177,7 +177,7 @@ class Keyring:
 
     def _delete_index(self) -> None:
         self._drop_index()
-        for suffix in ("", "-wal", "-shm", "-journal"):
+        for suffix in SUFFIXES:
             with suppress(FileNotFoundError):
                 os.unlink(f"{self._log.path}.index{suffix}")
 

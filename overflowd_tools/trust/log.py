@@ -27,7 +27,7 @@ class Log:
 
     def __init__(self, path: str, told: Callable[[str], None]) -> None:
         """Open the file, or make it (mode 0600). told is given what had to be mended."""
-        self.path = path
+        self.path = os.path.realpath(path) if os.path.islink(path) else path  # as it will be replaced
         self._told = told
         self._descriptor = -1
         self.id = ""

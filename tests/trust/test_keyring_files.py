@@ -8,7 +8,7 @@ import stat
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from trust.rings import KEYS, NOW, judge, known, ring, sighting
+from trust.rings import KEYS, NOW, Small, judge, known, ring, sighting
 
 from overflowd_tools.errors import KeyFileError
 from overflowd_tools.trust import events
@@ -333,6 +333,34 @@ def test_what_is_not_a_keyring_is_refused(path):
     with ring(path) as keyring, pytest.raises(KeyFileError, match="not a keyring"):
         judge(keyring, sighting())
     assert path.read_bytes() == b'{"type":"flow"}\n'
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-journal"])
+def test_an_index_that_somebody_else_has_put_there_is_refused(path, monkeypatch, suffix):
+    """In a directory like /tmp, others can make files that SQLite would read."""
+    foreign = path.with_name(f"ring.index{suffix}")
+    foreign.symlink_to("elsewhere")
+    with ring(path) as keyring, pytest.raises(KeyFileError, match="not a file of our own"):
+        judge(keyring, sighting())
+    foreign.unlink()
+    foreign.write_bytes(b"")
+    with monkeypatch.context() as patch:
+        real = os.lstat
+        patch.setattr(os, "lstat", lambda name: os.stat_result((*real(name)[:4], 12345, *real(name)[5:])))
+        with ring(path) as keyring, pytest.raises(KeyFileError, match="not a file of our own"):
+            judge(keyring, sighting())
+    with ring(path) as keyring:
+        assert judge(keyring, sighting()) == [None]
+
+
+def test_a_link_leads_where_it_did(path, tmp_path):
+    (tmp_path / "there").mkdir()
+    path.symlink_to("there/real")
+    with ring(path, limits=Small) as keyring:
+        for start in range(1, 200, 20):
+            judge(keyring, *(sighting(seq=seq, body=b"x" * 900) for seq in range(start, start + 20)))
+    assert path.is_symlink()
+    assert sorted(file.name for file in (tmp_path / "there").iterdir()) == ["real", "real.index"]
 
 
 def test_directories_are_made(tmp_path):
