@@ -87,10 +87,10 @@ class CaptureDecoder:
         self._selection: Selection | None = None
         self._skimmer: Skimmer | None = None
         if wanted.sampling and "flow" in self._only:
-            self._sample(wanted.sampling, wanted.rates or Rates())
+            self._sample(wanted.sampling, wanted.rates)
         self.begin()
 
-    def _sample(self, sampling: Sampling, rates: Rates) -> None:
+    def _sample(self, sampling: Sampling, rates: Rates | None) -> None:
         """Sample flows from now on."""
         from overflowd_tools.sampling.law import Law
         from overflowd_tools.selection import Selection
@@ -98,7 +98,7 @@ class CaptureDecoder:
 
         law = Law(sampling.rate, sampling.amplification)
         self._selection = Selection(law, sampling.seed, self._writer, lambda reason: self._reject("", reason, ""))
-        self._skimmer = Skimmer(self._selection.batches, self._accounts, rates, self.counts)
+        self._skimmer = Skimmer(self._selection.hits, self._accounts, self.exports, rates, self.counts)
         self.counts["kept"] = 0
 
     @property

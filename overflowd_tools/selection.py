@@ -30,7 +30,8 @@ class Selection:
         def generator(use: str) -> Random:
             return SystemRandom() if seed is None else Random(f"{seed} {use}")  # noqa: S311 - asked for
 
-        self.batches = BatchSampler(law, generator("waits of batches"), generator("draws of batches"))
+        self._batches = BatchSampler(law, generator("waits of batches"), generator("draws of batches"))
+        self.hits = self._batches.hits
         self._sampler = Sampler(law, generator("waits"), generator("draws"), lambda _, reason: reject(reason))
         self._clamps = law.clamps
         self._writer = writer
@@ -43,7 +44,7 @@ class Selection:
         template, records, length = batch.template, batch.records, batch.template.length
         packets = counters(template, "pcount", records) or [0] * (len(records) // length)
         octets = counters(template, "bcount", records) if self._clamps else None
-        kept = self.batches.choose(packets, batch.sampling_rate, octets)
+        kept = self._batches.choose(packets, batch.sampling_rate, octets)
         if not kept:
             return []
         chosen = b"".join([records[index * length : (index + 1) * length] for index, _ in kept])

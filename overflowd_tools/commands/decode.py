@@ -69,7 +69,7 @@ def run(context: command.Context) -> None:
         envelope=args.envelope,
         packets=args.packets,
         split_biflow=args.split_biflow,
-        rates=_rates(args.sampling_rate),
+        rates=_rates(args.sampling_rate) if args.sampling_rate else None,
         sampling=_sampling(args),
         table=_element_table(args.elements),
     )

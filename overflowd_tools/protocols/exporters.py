@@ -98,12 +98,14 @@ class _Address:
 class Session:
     """One exporter's domain."""
 
-    __slots__ = ("address", "fields", "layouts", "lists", "options", "pending", "restored", "stream")
+    __slots__ = ("address", "fields", "glances", "layouts", "lists", "options", "pending", "restored", "stream")
 
     address: _Address
 
     def __init__(self, table: ElementTable) -> None:
         self.layouts: OrderedDict[int, Layout] = OrderedDict()
+        self.glances: dict[int, Any] = {}
+        """By template: what was worked out to count its records at a glance (see glance)."""
         self.fields = 0
         """Of all its templates."""
         self.restored: dict[int, int] = {}
@@ -122,6 +124,7 @@ class Session:
     def forget(self, number: int) -> Layout | None:
         """Forget a template, and return it."""
         self.restored.pop(number, None)
+        self.glances.pop(number, None)
         layout = self.layouts.pop(number, None)
         if layout is not None:
             self._count(-len(layout.members))
@@ -174,6 +177,15 @@ class Exporters:
         if self._count > SESSIONS:
             many = len(self._newcomers) > _NEWCOMERS
             self._drop(self._newcomers if many or not self._addresses else self._addresses)
+        return session
+
+    def heard(self, exporter: bytes, key: tuple[str, int, int]) -> Session | None:
+        """Return the session (source, port, domain) of one more message of an exporter that is no newcomer, if any."""
+        address = self._addresses.get(exporter)
+        session = address.sessions.get(key) if address else None
+        if session is not None:
+            self._addresses.move_to_end(exporter)
+            session.address.sessions.move_to_end(key)
         return session
 
     def learn(self, session: Session, announced: Announced, *, netflow9: bool) -> list[DataSet]:

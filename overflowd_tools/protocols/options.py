@@ -60,6 +60,8 @@ class Options:
         self.boot_ms: int | None = None
         self.restored_s: int | None = None
         """When all this was last good, Unix seconds, if it is from an earlier run and nothing was told since."""
+        self.version = 0
+        """Goes up with all that is told here: what was worked out from it before may no longer hold."""
         self._by_scope: dict[tuple[str, int | float], float] = {}
         self._samplers: Counter[float] = Counter()
         """How many samplers have a rate."""
@@ -71,6 +73,7 @@ class Options:
     def learn(self, values: Values, scopes: frozenset[int]) -> None:
         """Take an option record. scopes: which of its elements say what it is about."""
         self.restored_s = None
+        self.version += 1
         if 160 in values:
             self.boot_ms = int(values[160])
         told = rate(values)
@@ -100,6 +103,7 @@ class Options:
 
     def complete(self, rates: Iterable[Rate], boot_ms: int | None) -> None:
         """Take what is known from elsewhere, but for what has been told here."""
+        self.version += 1
         if self.boot_ms is None:
             self.boot_ms = boot_ms
         for about, number, told in rates:
@@ -108,6 +112,7 @@ class Options:
 
     def clear(self) -> None:
         """Forget all."""
+        self.version += 1
         self.boot_ms = None
         self._by_scope.clear()
         self._samplers.clear()

@@ -52,6 +52,9 @@ class Stream:
         it comes.
         """
         self.messages += 1
+        if number == self.expected and count is not None:  # as nearly always
+            self.expected = number + count & _NUMBERS
+            return 0
         lost = self._gap(number, count or 0)
         if count is None:
             self.unknown += 1
@@ -66,7 +69,7 @@ class Stream:
         Whether an exporter counts datagrams or flows shows in its numbers. A flow may have been sent as two records,
         one for each direction, and templates are records too: so flows are at most, and at least half, the records.
         """
-        if self._previous is not None and not self._counts_datagrams:
+        if self._previous is not None and number != self.expected and not self._counts_datagrams:
             before, records = self._previous
             step = number - before & _NUMBERS
             if 0 < step < records / 2:

@@ -1,0 +1,106 @@
+"""What a message of NetFlow 9 or IPFIX holds, at a glance: the usual one, of one data set of flows that are all alike.
+
+A glance changes nothing but who was heard last. Any other message is for the decoder.
+"""
+
+from collections.abc import Callable, Sequence
+from math import ceil
+from struct import Struct
+from typing import Final, NamedTuple
+
+from overflowd_tools.protocols.counters import AT_ONCE, counter_reader
+from overflowd_tools.protocols.exporters import DataSet, Export, Exporters, Session
+from overflowd_tools.protocols.rows import flow_batches
+from overflowd_tools.protocols.sequence import Stream
+from overflowd_tools.protocols.templates import Template
+
+# Version, count or length; Unix seconds; sequence number and domain; number and length of the first set.
+_NETFLOW9: Final = Struct("!HH4xIIIHH")
+_IPFIX: Final = Struct("!HHIIIHH")
+_SET_HEADER: Final = 4
+_GLANCES_KEPT: Final = 8
+"""Of one session."""
+_YEAR_1990: Final = 631_152_000
+_YEAR_2100: Final = 4_102_444_800
+
+Seen = tuple[Stream, int, int | None, Sequence[int], int]
+"""Whose message it is, and its sequence number; the count in its header, None for IPFIX; the packets of each flow, and
+at least the rate at which they were sampled."""
+
+
+class Glances:
+    """Looks at messages of exporters that are known."""
+
+    def __init__(self, exporters: Exporters, rate_of: Callable[[bytes], float | None] | None) -> None:
+        """rate_of: the sampling rates by exporter that are better known."""
+        self._exporters = exporters
+        self._rate_of = rate_of
+
+    def look(self, data: bytes, datagram: tuple[bytes, int, int, int]) -> Seen | None:
+        """Return what a message holds, None if it must be decoded.
+
+        datagram: address and port of the exporter; where in data the message starts and stops.
+        """
+        exporter, port, start, stop = datagram
+        if stop - start < _NETFLOW9.size:
+            return None
+        count: int | None
+        if data[start + 1] == 9:
+            _, count, seconds, sequence, domain, number, length = _NETFLOW9.unpack_from(data, start)
+            source, records_at = "netflow9", start + _NETFLOW9.size
+        else:
+            _, octets, seconds, sequence, domain, number, length = _IPFIX.unpack_from(data, start)
+            source, records_at, count = "ipfix", start + _IPFIX.size, None
+            if octets != stop - start:
+                return None
+        if records_at - _SET_HEADER + length != stop or not _YEAR_1990 <= seconds < _YEAR_2100:
+            return None
+        session = self._exporters.heard(exporter, (source, port, domain))
+        if session is None:
+            return None
+        known = session.glances.get(number)
+        if known is None or known.version != session.options.version:
+            known = self._know(session, number, exporter, None if count is None else 0)
+        _, template, rate = known
+        records = (length - _SET_HEADER) // template.length if template else 0
+        read = counter_reader(template, "pcount", records) if template and 0 < records <= AT_ONCE else None
+        return (session.stream, sequence, count, read(data, records_at), rate) if read else None
+
+    def _know(self, session: Session, number: int, exporter: bytes, uptime_ms: int | None) -> "_Known":
+        """Work out how the records of a template are counted. uptime_ms: any, if their messages have one."""
+        layout = session.layouts.get(number)
+        if layout is None:
+            return _UNKNOWN
+        export = Export("", exporter, 0, 0, 0, uptime_ms, 0, {})
+        rate = self._rate_of(exporter) if self._rate_of else None
+        # A data set of no records makes one batch if nothing in records could make several of them.
+        batches = flow_batches(session, DataSet(export, layout, b""), rate)
+        if batches is None:
+            return _UNKNOWN
+        template, rate = (batches[0].flows.template, batches[0].flows.sampling_rate) if batches else (None, 0)
+        if len(session.glances) >= _GLANCES_KEPT:
+            session.glances.clear()
+        known = session.glances[number] = _Known(session.options.version, template, ceil(rate))
+        return known
+
+    @staticmethod
+    def is_next(stream: Stream, sequence: int, count: int | None, records: int) -> bool:
+        """Account for a message that is the next one of its stream; any other one is not taken, and tells so."""
+        if stream.expected != sequence:
+            return False
+        if count is None:
+            stream.records(sequence, records)
+        else:
+            stream.datagrams(sequence, count)
+        return True
+
+
+class _Known(NamedTuple):
+    """What was worked out of a template, with options of this version. template: None if records must be decoded."""
+
+    version: int
+    template: Template | None
+    sampling_rate: int
+
+
+_UNKNOWN: Final = _Known(0, None, 0)
