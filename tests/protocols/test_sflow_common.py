@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overflowd_tools.errors import DecodeError
-from overflowd_tools.protocols import sflow, sflow_common
+from overflowd_tools.protocols import sflow, sflow_common, sflow_texts
 from overflowd_tools.protocols.lines import WRITTEN
 from overflowd_tools.protocols.sflow import decode_sflow
 from overflowd_tools.records import FlowWriter
@@ -230,13 +230,13 @@ def test_random_samples(chosen):
 
 
 def tables():
-    shared = [value for value in sflow_common._SHARED.values() if isinstance(value, sflow_common._Table)]
-    by_form = [*sflow_common._SOURCES.values(), *sflow_common._SAMPLINGS.values(), *sflow_common._ETHERNETS.values()]
-    return shared + by_form + [table for tables in sflow_common._BESIDES.values() for table in tables.values()]
+    shared = [value for value in sflow_texts.SHARED.values() if isinstance(value, sflow_texts._Table)]
+    by_form = [*sflow_texts.SOURCES.values(), *sflow_texts.SAMPLINGS.values(), *sflow_texts.ETHERNETS.values()]
+    return shared + by_form + [table for tables in sflow_texts.BESIDES.values() for table in tables.values()]
 
 
 def test_tables_are_bounded(monkeypatch):
-    monkeypatch.setattr(sflow_common, "_KEPT", 8)
+    monkeypatch.setattr(sflow_texts, "_KEPT", 8)
     for table in tables():
         table.clear()
     for number in range(100):
@@ -244,8 +244,10 @@ def test_tables_are_bounded(monkeypatch):
         packet = ethernet(ipv6(udp(bytes(40)), saddr=f"2001:db8::{number:x}"), 0x86DD, smac=smac)
         check(datagram5(flow(raw(packet), switch(number), source=number, in_if=number)))
         check(datagram5(flow(raw(ethernet(ipv4(udp(bytes(40)), saddr=f"192.0.{number}.1"), smac=smac)))))
+        check(datagram5(flow(record(number, bytes(28) + PACKET[12:]))))
     assert 1 < max(map(len, tables())) <= 8
     assert len(sflow_common._runs) <= 2 * 3 * 2 * 2 * 2
+    assert all(len(runs) <= 2 for runs in sflow_common._plain_runs.values())
 
 
 ORDER = """
