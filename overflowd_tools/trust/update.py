@@ -274,11 +274,8 @@ class Update:
 
     def _kept(self, event: Event, place: int) -> Record | None:
         """Take a report into the window, and return the record of its key; None if it is there already."""
-        key, digest, at_ms = (
-            event.key(),
-            event.octets("digest", events.DIGEST_OCTETS, needed=True),
-            event.integer("at_ms"),
-        )
+        key, at_ms = event.key(), event.integer("at_ms")
+        digest = event.octets("digest", events.DIGEST_OCTETS, needed=True)
         slot = events.slot(key.raw, event.text("to"), event.integer("epoch"), event.integer("seq"), digest)
         if slot in self.entries or self._index.entry(slot):
             return None

@@ -8,6 +8,7 @@ import pytest
 from trust.rings import HOUR, KEYS, NOW, Small, judge, known, record, ring, sighting
 
 from overflowd_tools.errors import KeyFileError
+from overflowd_tools.trust import update as updating
 
 
 @pytest.fixture
@@ -266,6 +267,16 @@ def test_a_flood_of_keys_leaves_those_that_count(path):
         before = {row[0] for row in known(keyring)["records"]}
         keyring.check()
         assert {row[0] for row in known(keyring)["records"]} == before
+
+
+def test_what_is_read_again_is_the_same(path, monkeypatch):
+    """The cache of records and numbers is bounded, too."""
+    monkeypatch.setattr(updating, "_CACHED", 2)
+    with ring(path) as keyring:
+        for seq in range(1, 4):
+            assert judge(keyring, *(sighting(key=key, seq=2 * seq) for key in range(5))) == [None] * 5
+            assert len(keyring._cache.records) + len(keyring._cache.numbers) <= 4
+        assert [record(keyring, key).missing for key in range(5)] == [2] * 5
 
 
 def test_recipients_are_bounded(path):
