@@ -316,9 +316,11 @@ def _octets_text(field: Field, value: bytes) -> bytes:
 
 def _members_text(members: Mapping[str, Any]) -> bytes:
     """Return members as JSON, each after a comma."""
+    if not members:
+        return b""
     import orjson
 
-    return b"," + orjson.dumps(dict(members))[1:-1] if members else b""
+    return b"," + orjson.dumps(dict(members))[1:-1]
 
 
 def _span_texts(spans: Spans, records: bytes, export_ms: int, uptime_ms: int) -> Iterator[bytes]:
