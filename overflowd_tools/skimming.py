@@ -50,8 +50,8 @@ class Skimmer:
 
     def left(self, data: bytes, datagrams: list[Datagram]) -> Iterator[tuple[int, Datagram]]:
         """Yield index and place of the datagrams that have to be decoded, each after those before it are counted."""
-        unpack, known = _HEADER5.unpack_from, self._known.get
-        continues, rate_of = self._accounts.continues, self._rate_of
+        unpack, known, few_packets = _HEADER5.unpack_from, self._known.get, _FEW_PACKETS
+        stream_of, rate_of = self._accounts.find, self._rate_of
         passed = flows = units = 0
         free = self._hits.free
         for index, datagram in enumerate(datagrams):
@@ -63,11 +63,10 @@ class Skimmer:
                     packets = sum(read(data, start + _HEADER5_LENGTH))
                     rate = (rate_of and ceil(rate_of(exporter) or 0)) or sampling & 0x3FFF or 1
                     more = units + (packets + count) * rate
-                    if (
-                        more <= free
-                        and packets < _FEW_PACKETS
-                        and continues(("netflow5", exporter, domain, "", None), sequence, count)
-                    ):
+                    stream = stream_of(("netflow5", exporter, domain, "", None))
+                    if more <= free and packets < few_packets and stream and stream.expected == sequence:
+                        stream.messages += 1
+                        stream.expected = sequence + count & 0xFFFFFFFF
                         units = more
                         passed += 1
                         flows += count

@@ -34,6 +34,8 @@ class Accounts:
 
     def __init__(self) -> None:
         self._streams: dict[tuple[str, bytes, int, str, int | None], Stream] = {}
+        self.find = self._streams.get
+        """Returns the stream of a source, exporter, domain, agent and aggregation, if there is one."""
 
     def batch(self, batch: FlowBatch, exporter: bytes) -> int:
         """Take a datagram of NetFlow, whose numbers count flows; return how many are lost before it."""
@@ -44,15 +46,6 @@ class Accounts:
             return stream.records(told["seq"], batch.announced)
         stream.messages += 1
         return 0
-
-    def continues(self, key: tuple[str, bytes, int, str, int | None], number: int, count: int) -> bool:
-        """Take a datagram that goes on where the one before it ended; any other one is not taken, and tells so."""
-        stream = self._streams.get(key)
-        if stream is None or stream.expected != number:
-            return False
-        stream.messages += 1
-        stream.expected = number + count & 0xFFFFFFFF
-        return True
 
     def decoded(self, decoded: "Decoded", exporter: bytes) -> int:
         """Take a datagram of sFlow, whose numbers count datagrams; return how many are lost before it."""
