@@ -78,10 +78,14 @@ def sets(body: bytes) -> Iterator[tuple[int, bytes]]:
         offset += length
 
 
-def ipfix_templates(content: bytes, *, options: bool) -> Iterator[Announced]:
-    """Yield the templates of an IPFIX template set or options template set.
+Told = Announced | InvalidTemplateError
+"""A template, or in its place why it cannot be one."""
 
-    Raises InvalidTemplateError at what cannot be a template, after those before it.
+
+def ipfix_templates(content: bytes, *, options: bool) -> Iterator[Told]:
+    """Yield the templates of an IPFIX template set or options template set, with those that cannot be.
+
+    Nothing can be read after one that reaches beyond its set.
     """
     offset = 0
     while len(content) - offset >= 4:
@@ -90,15 +94,21 @@ def ipfix_templates(content: bytes, *, options: bool) -> Iterator[Announced]:
         if number == 0:
             return
         scopes = 0
-        if options and count:
-            if len(content) - offset < 2:
-                raise InvalidTemplateError(number, f"options template {number} is cut short")
-            (scopes,) = struct.unpack_from("!H", content, offset)
-            offset += 2
-        fields, offset = _ipfix_fields(content, offset, number, count)
+        try:
+            if options and count:
+                if len(content) - offset < 2:
+                    raise InvalidTemplateError(number, f"options template {number} is cut short")
+                (scopes,) = struct.unpack_from("!H", content, offset)
+                offset += 2
+            fields, offset = _ipfix_fields(content, offset, number, count)
+        except InvalidTemplateError as error:
+            yield error
+            return
         if scopes > count or (options and count and not scopes):
-            raise InvalidTemplateError(number, f"options template {number} has {count} fields, of them {scopes} scopes")
-        yield checked(Announced(number, fields, scopes, options))
+            wrong = f"options template {number} has {count} fields, of them {scopes} scopes"
+            yield InvalidTemplateError(number, wrong)
+        else:
+            yield _judged(Announced(number, fields, scopes, options))
 
 
 def _ipfix_fields(content: bytes, offset: int, number: int, count: int) -> tuple[tuple[Specifier, ...], int]:
@@ -121,8 +131,8 @@ def _ipfix_fields(content: bytes, offset: int, number: int, count: int) -> tuple
     return tuple(fields), offset
 
 
-def netflow9_templates(content: bytes) -> Iterator[Announced]:
-    """Yield the templates of a NetFlow 9 template FlowSet. Raises InvalidTemplateError as ipfix_templates."""
+def netflow9_templates(content: bytes) -> Iterator[Told]:
+    """Yield the templates of a NetFlow 9 template FlowSet, with those that cannot be, as ipfix_templates."""
     offset = 0
     while len(content) - offset >= 4:
         number, count = _SHORT_PAIR.unpack_from(content, offset)
@@ -130,13 +140,14 @@ def netflow9_templates(content: bytes) -> Iterator[Announced]:
             return
         end = offset + 4 + 4 * count
         if end > len(content) or count > MAX_FIELDS:
-            raise InvalidTemplateError(number, f"template {number} of {count} fields is larger than its set")
-        yield checked(Announced(number, _pairs(content[offset + 4 : end], 0)))
+            yield InvalidTemplateError(number, f"template {number} of {count} fields is larger than its set")
+            return
+        yield _judged(Announced(number, _pairs(content[offset + 4 : end], 0)))
         offset = end
 
 
-def netflow9_options_templates(content: bytes) -> Iterator[Announced]:
-    """Yield the templates of a NetFlow 9 options template FlowSet. Raises InvalidTemplateError as ipfix_templates."""
+def netflow9_options_templates(content: bytes) -> Iterator[Told]:
+    """Yield the templates of a NetFlow 9 options template FlowSet, with those that cannot be, as ipfix_templates."""
     offset = 0
     while len(content) - offset >= 6:
         number, scope_octets, option_octets = _SHORT_TRIPLE.unpack_from(content, offset)
@@ -145,9 +156,11 @@ def netflow9_options_templates(content: bytes) -> Iterator[Announced]:
         middle = offset + 6 + scope_octets
         end = middle + option_octets
         if end > len(content) or scope_octets % 4 or option_octets % 4 or end - offset > 4 * MAX_FIELDS:
-            raise InvalidTemplateError(number, f"options template {number} does not fit its set")
+            yield InvalidTemplateError(number, f"options template {number} does not fit its set")
+            return
         scopes = _pairs(content[offset + 6 : middle], SCOPE_ENTERPRISE)
-        yield checked(Announced(number, scopes + _pairs(content[middle:end], 0), len(scopes), options=True))
+        fields = scopes + _pairs(content[middle:end], 0)
+        yield _judged(Announced(number, fields, len(scopes), options=True))
         offset = end
 
 
@@ -155,8 +168,18 @@ def _pairs(content: bytes, enterprise: int) -> tuple[Specifier, ...]:
     return tuple(Specifier(enterprise, element, length) for element, length in _SHORT_PAIR.iter_unpack(content))
 
 
+def _judged(template: Announced) -> Told:
+    try:
+        return checked(template)
+    except InvalidTemplateError as error:
+        return error
+
+
 def checked(template: Announced) -> Announced:
-    """Refuse a template whose records have no octets, more than a message holds, or next to none for its fields."""
+    """Refuse a template whose records have no octets, more than a message holds, or next to none for its fields.
+
+    Raises InvalidTemplateError.
+    """
     number, length = template.number, template.length
     if not template.fields:
         return template

@@ -110,26 +110,25 @@ class _Walk:
                 rows.append(row)
         return rows
 
-    def _templates(self, content: bytes) -> Iterator[announced.Announced]:
+    def _templates(self, content: bytes) -> Iterator[announced.Told]:
         if self._netflow9:
             return announced.netflow9_templates(content)
         return announced.ipfix_templates(content, options=False)
 
-    def _options_templates(self, content: bytes) -> Iterator[announced.Announced]:
+    def _options_templates(self, content: bytes) -> Iterator[announced.Told]:
         if self._netflow9:
             return announced.netflow9_options_templates(content)
         return announced.ipfix_templates(content, options=True)
 
-    def _learn(self, templates: Iterator[announced.Announced]) -> None:
-        try:
-            for template in templates:
-                if template.fields:
-                    self._learn_one(template)
-                else:
-                    self._withdraw(self._withdrawn(template.number))
-        except announced.InvalidTemplateError as error:
-            self.problems.append(str(error))
-            self._withdraw([error.number])
+    def _learn(self, templates: Iterator[announced.Told]) -> None:
+        for template in templates:
+            if isinstance(template, announced.InvalidTemplateError):
+                self.problems.append(str(template))
+                self._withdraw([template.number])
+            elif template.fields:
+                self._learn_one(template)
+            else:
+                self._withdraw(self._withdrawn(template.number))
 
     def _learn_one(self, template: announced.Announced) -> None:
         known = self.session.layouts.get(template.number)

@@ -136,7 +136,6 @@ def test_templates_below_256(between, kind, number):
     assert (done.hosts, done.reasons) == ([7], [f"template number {number} is below 256"])
 
 
-@pytest.mark.xfail(strict=True, reason="announced.py gives up the rest of the set, though it knows where it goes on")
 @pytest.mark.parametrize(
     "bad", [record(255, 1, (8, 4)), record(256, 1, (8, 0)), record(257, 2, (8, 40000), (12, 40000))]
 )
