@@ -289,6 +289,16 @@ def run(
     return context.status
 
 
+def with_numpy(use: Callable[[], None]) -> None:
+    """Call what imports numpy, if that is installed."""
+    # Its library for linear algebra, which is not needed, would start threads.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    try:
+        use()
+    except ImportError:
+        pass
+
+
 def _parse(made_parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse with options and FILEs in any order, FILEs alone after --; subcommands have an order of their own."""
     if any(action.nargs == argparse.PARSER for action in made_parser._actions):

@@ -17,7 +17,9 @@ from overflowd_tools.records import FlowWriter, note_loss, packet_line, stats_li
 from overflowd_tools.rendering import address_text
 
 if TYPE_CHECKING:
+    from overflowd_tools.columns.gathering import Gathering
     from overflowd_tools.protocols.elements import ElementTable
+    from overflowd_tools.protocols.exporters import Batch, Row
     from overflowd_tools.protocols.lines import Decoded
     from overflowd_tools.protocols.netflow9 import Message
     from overflowd_tools.selection import Selection
@@ -84,6 +86,7 @@ class CaptureDecoder:
         self.counts = dict.fromkeys(
             ("packets", "datagrams", "flows", "other_lines", "other_packets", "lost", "reordered"), 0
         )
+        self._gathering: Gathering | None = None
         self._selection: Selection | None = None
         self._skimmer: Skimmer | None = None
         if wanted.sampling and "flow" in self._only:
@@ -110,15 +113,29 @@ class CaptureDecoder:
         """Begin with another capture."""
         self._reader, self._fragments, self._streams = CaptureReader(runs=True), Fragments(), Streams()
 
+    def use_numpy(self) -> None:
+        """Make lines of many flows at once from now on, which changes nothing but the time. Raises ImportError."""
+        if self._selection:  # draws before there are lines
+            return
+        from overflowd_tools.columns.gathering import Gathering
+
+        self._gathering = Gathering(self._writer.renderer)
+
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the capture, and write and reject what they complete."""
-        self._take(self._reader.feed(data))
+        try:
+            self._take(self._reader.feed(data))
+        finally:
+            self._write_gathered()
 
     def close(self) -> None:
         """Say that the capture ends here: take what waited for more of it, and complain of what never came."""
-        self._take(self._reader.close())
-        for exporter, port, message in self._streams.close():
-            self._write_messages("", self.exports.messages(message, (exporter, port, 0)))
+        try:
+            self._take(self._reader.close())
+            for exporter, port, message in self._streams.close():
+                self._write_messages("", self.exports.messages(message, (exporter, port, 0)))
+        finally:
+            self._write_gathered()
         if self._streams.lost:
             self._reject("", f"{self._streams.lost} gaps in TCP streams of IPFIX", "")
         self._fragments.close()
@@ -230,16 +247,24 @@ class CaptureDecoder:
         lost = self._accounts.batch(batch, arrival[0])
         flows = len(batch.records) // batch.template.length
         if "flow" in self._only:
-            if self._selection:
-                lines = self._selection.batch(batch, lost, *arrival)
-            else:
-                lines = self._writer.lines(batch, *arrival)
-                note_loss(lines, lost)
-            self._put(lines, flows, 0)
+            self._write_flows(batch, flows, lost, arrival)
         if flows != batch.announced:
             reason = note or "the count in the header is wrong"
             text = f"{reason}; {flows} of {batch.announced} announced flows are there"
             self._reject(place, text, "fewer flows than announced")
+
+    def _write_flows(self, batch: FlowBatch, flows: int, lost: int, arrival: Arrival) -> None:
+        """Sample and write the flows of a batch, so many. lost: what is missing before the first of them."""
+        if self._gathering:
+            self._gathering.add_flows(batch.template, self._writer.run(batch, *arrival), lost)
+            self.counts["flows"] += flows
+            return
+        if self._selection:
+            lines = self._selection.batch(batch, lost, *arrival)
+        else:
+            lines = self._writer.lines(batch, *arrival)
+            note_loss(lines, lost)
+        self._put(lines, flows, 0)
 
     def _write_messages(self, place: str, messages: "list[Message]") -> None:
         for message in messages:
@@ -248,13 +273,25 @@ class CaptureDecoder:
                 from overflowd_tools.protocols.biflow import split_rows
 
                 rows = split_rows(rows, self.exports.known().elements())
-            others = sum(row.type != "flow" for row in rows)
-            if self._selection:
-                self._put(*self._selection.rows(rows), others)
-            else:
-                self._write_lines(self._writer.rows(rows), others)
+            self._write_rows(rows)
             for problem in message.problems:
                 self._reject(place, problem, "")
+
+    def _write_rows(self, rows: "list[Row | Batch]") -> None:
+        """Sample and write rows and batches."""
+        others = sum(row.type != "flow" for row in rows)
+        if self._selection:
+            self._put(*self._selection.rows(rows), others)
+        elif self._gathering:
+            for row in rows:
+                flows = getattr(row, "flows", None)
+                if flows is None:
+                    self._write_lines(self._writer.rows([row]), int(row.type != "flow"))
+                else:
+                    arrival = row.export.exporter, row.export.port, row.export.received_ns
+                    self._write_flows(flows, len(flows.records) // flows.template.length, 0, arrival)
+        else:
+            self._write_lines(self._writer.rows(rows), others)
 
     def _write_decoded(self, place: str, arrival: Arrival, decoded: "Decoded") -> None:
         lost = self._accounts.decoded(decoded, arrival[0])
@@ -271,8 +308,15 @@ class CaptureDecoder:
 
     def _put(self, lines: list[bytes], flows: int, others: int) -> None:
         """Write what is left of so many flows, and so many lines of other types."""
-        self._write(lines)
+        if self._gathering:
+            self._gathering.add_text(b"".join(lines))
+        else:
+            self._write(lines)
         self.counts["flows"] += flows
         self.counts["other_lines"] += others
         if self._selection:
             self.counts["kept"] += len(lines) - others
+
+    def _write_gathered(self) -> None:
+        if self._gathering:
+            self._write(self._gathering.take())

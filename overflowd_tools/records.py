@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from overflowd_tools.errors import RecordError
 from overflowd_tools.protocols.accounting import statistics
 from overflowd_tools.protocols.templates import FlowBatch, Template
-from overflowd_tools.rendering import FRAGMENTS_KEPT, Renderer, address_text, compile_template, member
+from overflowd_tools.rendering import FRAGMENTS_KEPT, Renderer, Run, address_text, compile_template, member
 
 if TYPE_CHECKING:
     from overflowd_tools.capture.packet import IPPacket
@@ -86,8 +86,12 @@ class FlowWriter:
 
     def lines(self, batch: FlowBatch, exporter: bytes, exporter_port: int, received_ns: int) -> list[bytes]:
         """Return one line for each flow of the batch. Arguments as for head."""
+        return self.renderer(batch.template)(*self.run(batch, exporter, exporter_port, received_ns))
+
+    def run(self, batch: FlowBatch, exporter: bytes, exporter_port: int, received_ns: int) -> Run:
+        """Return what a renderer takes for the flows of the batch. Arguments as for head."""
         head = self.head(batch, exporter, exporter_port, received_ns)
-        return self._renderer(batch.template)(head, batch.records, batch.export_ms, batch.uptime_ms or 0)
+        return head, batch.records, batch.export_ms, batch.uptime_ms or 0
 
     def head(self, batch: FlowBatch, exporter: bytes, exporter_port: int, received_ns: int) -> bytes:
         """Return the members that all lines of a batch share, as they stand after type and pcount.
@@ -104,7 +108,8 @@ class FlowWriter:
             head += b"".join(member(name) % value for name, value in batch.envelope.items())
         return head
 
-    def _renderer(self, template: Template) -> Renderer:
+    def renderer(self, template: Template) -> Renderer:
+        """Return the renderer of a template, made when it is first asked for."""
         renderer = self._renderers.get(template)
         if renderer is None:
             if len(self._renderers) >= FRAGMENTS_KEPT // 4:

@@ -26,6 +26,9 @@ FLOW_PREFIX = b'{"type":"flow","pcount":'
 FRAGMENTS_KEPT = 4096
 ALL_FRAGMENTS_KEPT = 65_536
 
+Run = tuple[bytes, bytes, int, int]
+"""The flows of a datagram that share a template: head of their lines, records, export_ms, uptime_ms"""
+
 Renderer = Callable[[bytes, bytes, int, int], list[bytes]]
 """(head, records, export_ms, uptime_ms) -> lines"""
 

@@ -16,6 +16,11 @@ from overflowd_tools.stream import Input, read_file, read_text, replace_file
 if TYPE_CHECKING:
     from overflowd_tools.protocols.elements import ElementTable
 
+CHUNK = 1 << 17
+"""Octets that are read at a time, at most."""
+NUMPY_AFTER = 16 << 20
+"""Octets of input that say that there is more to come than importing numpy takes."""
+
 
 def options() -> command.Parser:
     """Return the parser of this command's options."""
@@ -96,6 +101,7 @@ class _Decoder:
     def __init__(self, context: command.Context, wanted: Wanted, *, survey: bool = False) -> None:
         self._context = context
         self._name = ""
+        self._plain = NUMPY_AFTER
         self._captures = CaptureDecoder(wanted, context.output.write_all, self._reject, survey=survey)
         context.counts = self._captures.counts
 
@@ -116,7 +122,11 @@ class _Decoder:
     def _decode(self, source: Input) -> None:
         self._name = source.name
         self._captures.begin()
-        for chunk in source.chunks():
+        for chunk in source.chunks(CHUNK):
+            if self._plain > 0:
+                self._plain -= len(chunk)
+                if self._plain <= 0:
+                    command.with_numpy(self._captures.use_numpy)
             self._captures.feed(chunk)
             if self._captures.finished:
                 break

@@ -1,6 +1,5 @@
 """of-sample: flows in; out come some of them, each with the probability that it had."""
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -51,23 +50,13 @@ def run(context: command.Context) -> None:
             if plain > 0:
                 plain -= len(block)
                 if plain <= 0:
-                    _use_numpy(sampler)
+                    command.with_numpy(sampler.use_numpy)
             if block is OVERLONG:
                 sampler.line += 1
                 reject(sampler.line, "longer than 1 MiB")
                 continue
             for line in sampler.sample(block):
                 context.output.write(line)
-
-
-def _use_numpy(sampler: Sampler) -> None:
-    """Go on with numpy, if that is installed."""
-    # Its library for linear algebra, which is not needed, would start threads.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    try:
-        sampler.use_numpy()
-    except ImportError:
-        pass
 
 
 if __name__ == "__main__":
