@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 17
 """Octets that are read at a time, at most."""
-NUMPY_AFTER = 16 << 20
-"""Octets of input that say that there is more to come than importing numpy takes."""
+NUMPY_AFTER = 100_000
+"""Flows after which there are likely so many more that importing numpy is worth its time."""
 
 
 def options() -> command.Parser:
@@ -101,7 +101,7 @@ class _Decoder:
     def __init__(self, context: command.Context, wanted: Wanted, *, survey: bool = False) -> None:
         self._context = context
         self._name = ""
-        self._plain = NUMPY_AFTER
+        self._may_use_numpy = True
         self._captures = CaptureDecoder(wanted, context.output.write_all, self._reject, survey=survey)
         context.counts = self._captures.counts
 
@@ -123,10 +123,9 @@ class _Decoder:
         self._name = source.name
         self._captures.begin()
         for chunk in source.chunks(CHUNK):
-            if self._plain > 0:
-                self._plain -= len(chunk)
-                if self._plain <= 0:
-                    command.with_numpy(self._captures.use_numpy)
+            if self._may_use_numpy and self._captures.counts["flows"] >= NUMPY_AFTER:
+                self._may_use_numpy = False
+                command.with_numpy(self._captures.use_numpy)
             self._captures.feed(chunk)
             if self._captures.finished:
                 break
