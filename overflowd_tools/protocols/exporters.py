@@ -98,14 +98,17 @@ class _Address:
 class Session:
     """One exporter's domain."""
 
-    __slots__ = ("address", "fields", "glances", "layouts", "lists", "options", "pending", "restored", "stream")
+    __slots__ = (
+        *("address", "fields", "glances", "layouts", "lists", "numbers", "options", "padding_told", "pending"),
+        *("restored", "stream"),
+    )
 
     address: _Address
 
     def __init__(self, table: ElementTable) -> None:
         self.layouts: OrderedDict[int, Layout] = OrderedDict()
-        self.glances: dict[int, Any] = {}
-        """By template: what was worked out to count its records at a glance (see glance)."""
+        self.glances: dict[int | bytes, Any] = {}
+        """What was worked out of the templates, to count records at a glance (see glance)."""
         self.fields = 0
         """Of all its templates."""
         self.restored: dict[int, int] = {}
@@ -113,20 +116,26 @@ class Session:
         self.options = options.Options()
         self.pending: Place[Export] = Place()
         self.stream = Stream()
+        self.numbers: dict[bool, dict[int, None]] = {False: {}, True: {}}
+        """Of the templates, those of options apart."""
+        self.padding_told = False
+        """That its padding is not zero."""
         self.lists = ListDecoder(table, self.layouts.get)
 
     def keep(self, layout: Layout) -> None:
         """Take the layout of a template in the place of what was known under its number."""
         self.forget(layout.number)
         self.layouts[layout.number] = layout
+        self.numbers[layout.options][layout.number] = None
         self._count(len(layout.members))
 
     def forget(self, number: int) -> Layout | None:
         """Forget a template, and return it."""
         self.restored.pop(number, None)
-        self.glances.pop(number, None)
+        self.glances.clear()
         layout = self.layouts.pop(number, None)
         if layout is not None:
+            del self.numbers[layout.options][number]
             self._count(-len(layout.members))
         return layout
 

@@ -1,6 +1,7 @@
 """What a message of NetFlow 9 or IPFIX holds, at a glance: the usual one, of one data set of flows that are all alike.
 
-A glance changes nothing but who was heard last. Any other message is for the decoder.
+Templates that are known may be before it. A glance changes nothing but who was heard last, and which templates. Any
+other message is for the decoder.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,6 +9,7 @@ from math import ceil
 from struct import Struct
 from typing import Final, NamedTuple
 
+from overflowd_tools.protocols.announced import ipfix_templates, netflow9_templates
 from overflowd_tools.protocols.counters import AT_ONCE, counter_reader
 from overflowd_tools.protocols.exporters import DataSet, Export, Exporters, Session
 from overflowd_tools.protocols.rows import flow_batches
@@ -17,9 +19,14 @@ from overflowd_tools.protocols.templates import Template
 # Version, count or length; Unix seconds; sequence number and domain; number and length of the first set.
 _NETFLOW9: Final = Struct("!HH4xIIIHH")
 _IPFIX: Final = Struct("!HHIIIHH")
+_SET: Final = Struct("!HH")
 _SET_HEADER: Final = 4
-_GLANCES_KEPT: Final = 8
+_TEMPLATES: Final = (0, 2)
+"""The numbers of sets of templates, in NetFlow 9 and in IPFIX."""
+_GLANCES_KEPT: Final = 6
 """Of one session."""
+_MOST_OCTETS: Final = 384
+"""Of a set of templates that is remembered."""
 _YEAR_1990: Final = 631_152_000
 _YEAR_2100: Final = 4_102_444_800
 
@@ -53,10 +60,18 @@ class Glances:
             source, records_at, count = "ipfix", start + _IPFIX.size, None
             if octets != stop - start:
                 return None
-        if records_at - _SET_HEADER + length != stop or not _YEAR_1990 <= seconds < _YEAR_2100:
-            return None
         session = self._exporters.heard(exporter, (source, port, domain))
-        if session is None:
+        if session is None or not _YEAR_1990 <= seconds < _YEAR_2100:
+            return None
+        if number in _TEMPLATES:
+            end = records_at - _SET_HEADER + length
+            if not records_at <= end <= stop - _SET_HEADER or not _tells_nothing_new(
+                session, number, data[records_at:end], netflow9=count is not None
+            ):
+                return None
+            number, length = _SET.unpack_from(data, end)
+            records_at = end + _SET_HEADER
+        if records_at - _SET_HEADER + length != stop:
             return None
         known = session.glances.get(number)
         if known is None or known.version != session.options.version:
@@ -78,21 +93,46 @@ class Glances:
         if batches is None:
             return _UNKNOWN
         template, rate = (batches[0].flows.template, batches[0].flows.sampling_rate) if batches else (None, 0)
-        if len(session.glances) >= _GLANCES_KEPT:
-            session.glances.clear()
-        known = session.glances[number] = _Known(session.options.version, template, ceil(rate))
+        known = _Known(session.options.version, template, ceil(rate))
+        _remember(session, number, known)
         return known
 
     @staticmethod
     def is_next(stream: Stream, sequence: int, count: int | None, records: int) -> bool:
-        """Account for a message that is the next one of its stream; any other one is not taken, and tells so."""
-        if stream.expected != sequence:
+        """Account for a message that nothing is lost before; any other one is not taken, and tells so."""
+        if stream.expected != sequence and not stream.is_late(sequence):
             return False
         if count is None:
             stream.records(sequence, records)
         else:
             stream.datagrams(sequence, count)
         return True
+
+
+def _tells_nothing_new(session: Session, number: int, content: bytes, *, netflow9: bool) -> bool:
+    """Take a set of templates that are all known, and tell whether it is one."""
+    numbers = session.glances.get(content)
+    if numbers is None:
+        if netflow9 is not (number == _TEMPLATES[0]) or len(content) > _MOST_OCTETS:
+            return False
+        announced = netflow9_templates(content) if netflow9 else ipfix_templates(content, options=False)
+        numbers = []
+        for template in announced:
+            layout = session.layouts.get(template.number)
+            if layout is None or layout.announced != template:
+                return False
+            numbers.append(template.number)
+        _remember(session, content, numbers)
+    for known in numbers:
+        session.layouts.move_to_end(known)
+        session.restored.pop(known, None)
+    return True
+
+
+def _remember(session: Session, what: int | bytes, known: "_Known | list[int]") -> None:
+    if len(session.glances) >= _GLANCES_KEPT:
+        session.glances.clear()
+    session.glances[what] = known
 
 
 class _Known(NamedTuple):

@@ -82,6 +82,12 @@ class Stream:
             self._slack = 0 if self._counts_datagrams else max(count - 1, 0)
         return lost
 
+    def is_late(self, number: int) -> bool:
+        """Tell whether a message with this number comes late, so that nothing can be lost before it."""
+        if self.expected is None or (self._previous is not None and not self._counts_datagrams):
+            return False
+        return 0 < (self.expected - number & _NUMBERS) <= _NEAR
+
     def _gap(self, number: int, count: int) -> int:
         """Return how many are lost, or -1 for a message of count that comes late."""
         if self.expected is None:
