@@ -1,6 +1,7 @@
 """From the bytes of captures to lines: the readers, the decoders and the writer of lines, put together, sans-IO."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from overflowd_tools.capture.fragments import Fragments
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 TCP, UDP = 6, 17
 LINE_TYPES = ("flow", "option", "counter", "drop", "template", "stats")
+_ROWS_AT_ONCE = 1024
+"""A message may have 65,536 rows, of kilobytes each."""
 _A_FILE = (b"", 0, 0)
 """Where the messages of a file came from, and when: nobody knows."""
 
@@ -205,13 +208,14 @@ class CaptureDecoder:
             self._reject(f"{what} {item.number}", str(error), "")
 
     def _take_packet(self, captured: Packet, packet: IPPacket) -> None:
-        decoded: FlowBatch | Decoded | list[Message] | None = None
+        decoded: FlowBatch | Decoded | Iterator[Message] | None = None
         arrival = (packet.source, packet.source_port or 0, captured.timestamp_ns)
         if packet.protocol == UDP:
             decoded = self.exports.decode(packet.payload, packet.missing, arrival)
         elif packet.protocol == TCP:
-            messages = self._streams.take(packet, captured.timestamp_ns)
-            decoded = [message for data in messages for message in self.exports.messages(data, arrival)] or None
+            whole = self._streams.take(packet, captured.timestamp_ns)
+            if whole:
+                decoded = (message for data in whole for message in self.exports.messages(data, arrival))
         if decoded is None:
             self._take_other(captured, packet)
         else:
@@ -231,14 +235,14 @@ class CaptureDecoder:
             self._reject(f"packet {captured.number}", captured.note, "")
 
     def _write_export(
-        self, number: int, note: str, arrival: Arrival, decoded: "FlowBatch | Decoded | list[Message]"
+        self, number: int, note: str, arrival: Arrival, decoded: "FlowBatch | Decoded | Iterator[Message]"
     ) -> None:
         """Write what is in the export of the packet of this number. note: why not all of it was captured, or empty."""
         self.counts["datagrams"] += 1
         place = f"packet {number}"
         if isinstance(decoded, FlowBatch):
             self._write_batch(place, note, arrival, decoded)
-        elif isinstance(decoded, list):
+        elif isinstance(decoded, Iterator):
             self._write_messages(place, decoded)
         else:
             self._write_decoded(place, arrival, decoded)
@@ -266,14 +270,15 @@ class CaptureDecoder:
             note_loss(lines, lost)
         self._put(lines, flows, 0)
 
-    def _write_messages(self, place: str, messages: "list[Message]") -> None:
+    def _write_messages(self, place: str, messages: "Iterable[Message]") -> None:
         for message in messages:
-            rows = [row for row in message.rows if row.type in self._only]
-            if self._split:
-                from overflowd_tools.protocols.biflow import split_rows
+            wanted = (row for row in message.rows if row.type in self._only)
+            while rows := [*islice(wanted, _ROWS_AT_ONCE)]:
+                if self._split:
+                    from overflowd_tools.protocols.biflow import split_rows
 
-                rows = split_rows(rows, self.exports.known().elements())
-            self._write_rows(rows)
+                    rows = split_rows(rows, self.exports.known().elements())
+                self._write_rows(rows)
             for problem in message.problems:
                 self._reject(place, problem, "")
 

@@ -55,8 +55,8 @@ def test_what_is_saved_is_loaded_again():
         build.template(300, [(149, 4), (302, 1), (34, 4)], scopes=1),
         build.data(300, struct.pack("!IBI", 1, 7, 100)),
     ]
-    decoder.messages(build.ipfix(*sets), EXPORTER)
-    decoder.messages(build.netflow9(build.template9(257, [(8, 4), (1, 4)]), domain=9), (bytes(15) + b"\1", 9, 0))
+    list(decoder.messages(build.ipfix(*sets), EXPORTER))
+    list(decoder.messages(build.netflow9(build.template9(257, [(8, 4), (1, 4)]), domain=9), (bytes(15) + b"\1", 9, 0)))
     saved = template_file.save(decoder.known(), NOW)
     again = Exporters()
     assert template_file.load("t", saved, again, NOW) == []
@@ -78,7 +78,7 @@ def test_lines_as_they_are():
 def test_what_is_announced_again_is_good_until_now():
     decoder = Decoder()
     template_file.load("t", file(TEMPLATE, {**TEMPLATE, "template": 257}), decoder.known(), NOW + 9)
-    decoder.messages(build.ipfix(build.template(257, [(8, 4), (2, 4)])), EXPORTER)
+    list(decoder.messages(build.ipfix(build.template(257, [(8, 4), (2, 4)])), EXPORTER))
     good = {entry["template"]: entry["good_s"] for entry in entries(template_file.save(decoder.known(), NOW + 10))}
     assert good == {256: NOW, 257: NOW + 10}
 
@@ -87,7 +87,7 @@ def test_options_told_again_are_good_until_now():
     decoder = Decoder()
     template_file.load("t", file({**OPTIONS, "source": "ipfix"}), decoder.known(), NOW + 9)
     boot = [build.template(301, [(149, 4), (160, 8)], scopes=1), build.data(301, struct.pack("!IQ", 1, 77))]
-    decoder.messages(build.ipfix(*boot, domain=2), (bytes.fromhex("20010db8") + bytes(11) + b"\1", 1, 1))
+    list(decoder.messages(build.ipfix(*boot, domain=2), (bytes.fromhex("20010db8") + bytes(11) + b"\1", 1, 1)))
     [_, options] = entries(template_file.save(decoder.known(), NOW + 10))
     assert (options["boot_ms"], options["good_s"]) == (77, NOW + 10)
 
@@ -104,7 +104,7 @@ def test_what_is_too_old_is_not_taken():
 
 def test_what_came_from_a_file_of_messages_is_not_kept():
     decoder = Decoder()
-    decoder.messages(build.ipfix(build.template(256, build.FLOW)), (b"", 0, 0))
+    list(decoder.messages(build.ipfix(build.template(256, build.FLOW)), (b"", 0, 0)))
     assert template_file.save(decoder.known(), NOW) == HEADER
 
 

@@ -1,6 +1,6 @@
 """Which protocol a datagram speaks: told by its content and length, never by its port."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from overflowd_tools.errors import DecodeError
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from overflowd_tools.protocols.elements import ElementTable
     from overflowd_tools.protocols.exporters import Exporters
     from overflowd_tools.protocols.lines import Decoded
-    from overflowd_tools.protocols.netflow9 import Message
+    from overflowd_tools.protocols.netflow9 import How, Message
 
 _FIXED = {
     b"\x00\x01": decode_netflow1,
@@ -67,12 +67,14 @@ class Decoder:
         self._table = table
         self._rates = rates or Rates()
         self.exporters: Exporters | None = None
-        self._with_sets: Callable[[bytes, Arrival], list[Message]] | None = None
+        self._with_sets: Callable[[bytes, Arrival], Iterator[Message]] | None = None
 
-    def decode(self, datagram: bytes, missing: int, arrival: Arrival) -> "FlowBatch | list[Message] | Decoded | None":
+    def decode(
+        self, datagram: bytes, missing: int, arrival: Arrival
+    ) -> "FlowBatch | Iterator[Message] | Decoded | None":
         """Decode a datagram; None if it is of no protocol known here.
 
-        Raises DecodeError for one that is cut inside its header.
+        Raises DecodeError for one that is cut inside its header, and so does the iterator of messages.
         """
         if self._survey:
             return self.messages(datagram, arrival) if _has_sets(datagram, missing) else None
@@ -89,12 +91,10 @@ class Decoder:
         if not _has_sets(datagram, missing):
             return None
         messages = self.messages(datagram, arrival)
-        if missing and not any(message.problems for message in messages):
-            messages[-1].problems.append(f"the last {missing} octets are missing")
-        return messages
+        return _and_missing(messages, missing) if missing else messages
 
-    def messages(self, data: bytes, arrival: Arrival) -> "list[Message]":
-        """Decode a NetFlow 9 datagram, or the IPFIX messages in some octets. Raises as decode."""
+    def messages(self, data: bytes, arrival: Arrival) -> "Iterator[Message]":
+        """Decode a NetFlow 9 datagram, or the IPFIX messages in some octets, one after the other. Raises as decode."""
         if self._with_sets is None:
             self._with_sets = self._prepare()
         return self._with_sets(data, arrival)
@@ -114,7 +114,7 @@ class Decoder:
         assert self.exporters is not None
         return self.exporters
 
-    def _prepare(self) -> "Callable[[bytes, Arrival], list[Message]]":
+    def _prepare(self) -> "Callable[[bytes, Arrival], Iterator[Message]]":
         """Return the decoder of messages with sets; most captures have none, and its tables take time to load."""
         from overflowd_tools.protocols import netflow9
         from overflowd_tools.protocols.exporters import Exporters
@@ -124,21 +124,43 @@ class Decoder:
         exporters = self.exporters = make(self._table() if self._table else None)
         rate_of = self._rates.of
 
-        def decode_messages(data: bytes, arrival: Arrival) -> "list[Message]":
+        def decode_messages(data: bytes, arrival: Arrival) -> "Iterator[Message]":
             how = netflow9.How(rate_of(arrival[0]), batches=True, survey=self._survey, templates=self._templates)
             if data[1] == 9:
-                return [netflow9.decode_netflow9(data, exporters, arrival, how)]
-            found: list[Message] = []
-            for message in netflow9.ipfix_messages(data):
-                try:
-                    found.append(netflow9.decode_ipfix(message, exporters, arrival, how))
-                except DecodeError as error:
-                    if not found:
-                        raise
-                    found[-1].problems.append(str(error))
-            return found
+                yield netflow9.decode_netflow9(data, exporters, arrival, how)
+            else:
+                yield from _decode_ipfix(data, exporters, arrival, how)
 
         return decode_messages
+
+
+def _decode_ipfix(data: bytes, exporters: "Exporters", arrival: Arrival, how: "How") -> "Iterator[Message]":
+    from overflowd_tools.protocols.netflow9 import decode_ipfix, ipfix_messages
+
+    decoded = None
+    for message in ipfix_messages(data):
+        try:
+            decoded = decode_ipfix(message, exporters, arrival, how)
+        except DecodeError as error:
+            if not decoded:
+                raise
+            decoded = _complaint(decoded, str(error))
+        yield decoded
+
+
+def _and_missing(messages: "Iterator[Message]", missing: int) -> "Iterator[Message]":
+    """Yield the messages of a datagram whose end was not captured, and say so if nothing else was wrong with them."""
+    told = False
+    for message in messages:
+        yield message
+        told = told or bool(message.problems)
+    if not told:
+        yield _complaint(message, f"the last {missing} octets are missing")
+
+
+def _complaint(message: "Message", problem: str) -> "Message":
+    """Return a message that follows another, and of which nothing is known but what is wrong with it."""
+    return message._replace(rows=iter(()), problems=[problem], unknown=[], announced=0)
 
 
 class Rates:

@@ -84,20 +84,39 @@ class Layout:
         Raises DecodeError at a record that reaches beyond the set, and at a rest that is no padding, after the records
         before it.
         """
-        offset = 0
+        end = 0
+        for values, stop in self._walk(content, padded=padded):
+            yield values
+            end = stop
+        if not padded and end < len(content):
+            raise DecodeError("a list does not end where its last element ends")
+
+    def extent(self, content: bytes) -> tuple[int, bytes]:
+        """Return how many records a data set has, and what is left behind them; nothing, if one reaches beyond it."""
+        if self.length is not None:
+            count = len(content) // self.length
+            return count, content[count * self.length :]
+        count, end = 0, 0
+        try:
+            for _, stop in self._walk(content, padded=True):
+                count, end = count + 1, stop
+        except DecodeError:
+            return count, b""
+        return count, content[end:]
+
+    def _walk(self, content: bytes, *, padded: bool) -> Iterator[tuple[list[bytes], int]]:
+        """Yield the octets of each field of each record, and where the record ends."""
         if self.length is not None:
             for offset in range(0, len(content) - self.length + 1, self.length):
-                yield _fixed(content, offset, self.members)
-            offset = len(content) // self.length * self.length
-        else:
-            least = sum(1 if m.specifier.length == VARIABLE else m.specifier.length for m in self.members)
-            filled = padded and len(content) % _ALIGNMENT == 0
-            end = max(len(content.rstrip(b"\0")), len(content) - _ALIGNMENT + 1) if filled else len(content)
-            while (offset < end or offset == 0) and len(content) - offset >= least:
-                values, offset = _variable(content, offset, self.members)
-                yield values
-        if not padded and offset < len(content):
-            raise DecodeError("a list does not end where its last element ends")
+                yield _fixed(content, offset, self.members), offset + self.length
+            return
+        offset = 0
+        least = sum(1 if m.specifier.length == VARIABLE else m.specifier.length for m in self.members)
+        filled = padded and len(content) % _ALIGNMENT == 0
+        end = max(len(content.rstrip(b"\0")), len(content) - _ALIGNMENT + 1) if filled else len(content)
+        while (offset < end or offset == 0) and len(content) - offset >= least:
+            values, offset = _variable(content, offset, self.members)
+            yield values, offset
 
     def shown(self, index: int, octets: bytes, lists: Lists) -> Any:
         """Return the octets of one field as a value of JSON."""

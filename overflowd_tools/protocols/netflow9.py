@@ -25,10 +25,14 @@ MAX_RECORDS = 65_536
 
 
 class Message(NamedTuple):
-    """One decoded message. unknown: templates that its data sets lack, not complained of before."""
+    """One decoded message. unknown: templates that its data sets lack, not complained of before.
+
+    rows: to be taken before the next message is decoded, once; all at a time might take thousands of times the memory
+    that the message does. problems: there may be more of them when all rows are taken.
+    """
 
     export: Export
-    rows: list[Row | Batch]
+    rows: Iterator[Row | Batch]
     problems: list[str]
     unknown: list[int]
     announced: int
@@ -55,20 +59,22 @@ class _Walk:
     """The way through the sets of one message, in wire order."""
 
     __slots__ = (
-        *("_data", "_netflow9", "_room", "export", "exporters", "options", "problems", "records", "session"),
-        *("templates", "unknown"),
+        *("_data", "_netflow9", "_options", "_rest", "_room", "export", "exporters", "problems", "records"),
+        *("session", "templates", "unknown"),
     )
 
     def __init__(self, exporters: Exporters, export: Export, *, netflow9: bool) -> None:
         self.session: Session = exporters.session(export)
         self.problems: list[str] = []
         self.unknown: list[int] = []
-        self.options: list[Row] = []
         self.templates: list[tuple[Layout, str]] = []
         """Templates that were learned or withdrawn."""
         self.records: int | None = 0
         self._data: list[DataSet] = []
+        self._options: list[DataSet] = []
         self._room = MAX_RECORDS
+        self._rest = ""
+        """What is wrong with the end of the data set before, unless the message ends there."""
         self.exporters = exporters
         self.export = export
         self._netflow9 = netflow9
@@ -77,6 +83,7 @@ class _Walk:
         templates, options = (0, 1) if self._netflow9 else (2, 3)
         try:
             for number, content in announced.sets(body):
+                self._complain_of_rest()
                 if number >= announced.FIRST_DATA_SET:
                     self._take(number, content)
                 elif number == templates:
@@ -85,30 +92,31 @@ class _Walk:
                     self._learn(self._options_templates(content))
                 else:
                     self.problems.append(f"set of unknown kind {number}")
+            self._complain_of_rest()
         except DecodeError as error:
             self.problems.append(str(error))
 
-    def rows(self, how: How, lost: int) -> list[Row | Batch]:
-        """Return what the message says, the flows in batches where that can be.
+    def rows(self, how: How, lost: int) -> Iterator[Row | Batch]:
+        """Yield what the message says, the flows in batches where that can be.
 
         Options anywhere in the message count for all of it. lost: what the sequence number says was lost before this
         message; its first flow tells.
         """
-        rows: list[Row | Batch] = []
         if how.templates:
-            rows += (template_row(self.export, *told) for told in self.templates)
-        rows += self.options
+            yield from (template_row(self.export, *told) for told in self.templates)
+        for data in self._options:
+            for octets in checked_records(data.layout, data.content, self.problems):
+                yield option_row(self.session, data.export, data.layout, octets)
         for data in self._data:
             batches = flow_batches(self.session, data, how.rate) if how.batches and not lost else None
             if batches is not None:
-                rows += batches
+                yield from batches
                 continue
             for octets in checked_records(data.layout, data.content, self.problems):
                 row = flow_row(self.session, data.export, data.layout, octets, how.rate)
                 if lost:
                     row.members["seq_lost"], lost = lost, 0
-                rows.append(row)
-        return rows
+                yield row
 
     def _templates(self, content: bytes) -> Iterator[announced.Told]:
         if self._netflow9:
@@ -142,8 +150,7 @@ class _Walk:
         """Return the templates that a withdrawal is of: one, or all of a kind (RFC 7011 section 8.1)."""
         if self._netflow9 or number not in (_TEMPLATES, _OPTIONS_TEMPLATES):
             return [number]
-        of_options = number == _OPTIONS_TEMPLATES
-        return [known for known, layout in self.session.layouts.items() if layout.options == of_options]
+        return [*self.session.numbers[number == _OPTIONS_TEMPLATES]]
 
     def _withdraw(self, numbers: list[int]) -> None:
         gone = self.exporters.withdraw(self.session, numbers)
@@ -165,21 +172,37 @@ class _Walk:
     def _read(self, data: DataSet) -> int:
         """Read a data set: options at once, flows when the whole message is known. Return its number of records."""
         layout = data.layout
-        if layout.length is not None:
-            count = len(data.content) // layout.length
-        else:
-            count = sum(1 for _ in checked_records(layout, data.content, []))
-        self._room -= count
-        if self._room < 0:
-            self.problems.append(f"more than {MAX_RECORDS} records at once")
+        count, rest = layout.extent(data.content)
+        if any(rest):
+            self._rest = self._wrong(layout, count, len(rest))
+        if count > self._room:
+            if self._room >= 0:
+                self.problems.append(f"more than {MAX_RECORDS} records at once")
+            self._room = -1
             return count
+        self._room -= count
         if not layout.options:
             self._data.append(data)
             return count
-        for octets in checked_records(layout, data.content, self.problems):
+        self._options.append(data)
+        for octets in checked_records(layout, data.content, []):
             self.exporters.learn_options(self.session, *option_values(layout, octets))
-            self.options.append(option_row(self.session, data.export, layout, octets))
         return count
+
+    def _wrong(self, layout: Layout, count: int, rest: int) -> str:
+        """Return what is wrong with octets after the last record that are not all zero."""
+        if not count:
+            return f"the last {rest} octets of a data set are less than a record of template {layout.number}"
+        # RFC 7011 section 3.3.1; of NetFlow 9's padding nothing is said.
+        if self._netflow9 or self.session.padding_told:
+            return ""
+        self.session.padding_told = True
+        return f"the last {rest} octets of a data set of template {layout.number} are padding that is not zero"
+
+    def _complain_of_rest(self) -> None:
+        if self._rest:
+            self.problems.append(self._rest)
+            self._rest = ""
 
 
 def decode_netflow9(
@@ -229,4 +252,5 @@ def decode_ipfix(message: bytes, exporters: Exporters, arrival: tuple[bytes, int
 
 
 def _message(walk: _Walk, how: How, lost: int, count: int) -> Message:
-    return Message(walk.export, [] if how.survey else walk.rows(how, lost), walk.problems, walk.unknown, count)
+    rows = iter(()) if how.survey else walk.rows(how, lost)
+    return Message(walk.export, rows, walk.problems, walk.unknown, count)

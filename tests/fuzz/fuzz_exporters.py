@@ -15,10 +15,11 @@ from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols import announced, exporters
 from overflowd_tools.protocols.elements import ElementTable
 from overflowd_tools.protocols.exporters import Batch, Exporters
-from overflowd_tools.protocols.netflow9 import How, Message, decode_ipfix, decode_netflow9, ipfix_messages
+from overflowd_tools.protocols.netflow9 import How, Message, ipfix_messages
 from overflowd_tools.records import FlowWriter
 from tests.protocols import set_builders as build
 from tests.protocols.bounds import SMALL, assert_bounded
+from tests.protocols.set_builders import decode_ipfix, decode_netflow9
 
 TABLE = ElementTable.standard()
 WRITER = FlowWriter(envelope=True)

@@ -6,7 +6,7 @@ datagram does may depend on those before it.
 
 import json
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from overflowd_tools import template_file
 from overflowd_tools.errors import DecodeError
@@ -65,12 +65,13 @@ def decode_all(data: bytes, decoder: Decoder, writer: FlowWriter) -> int:
             continue
         if isinstance(decoded, FlowBatch):
             written += check_lines(writer.lines(decoded, *ARRIVAL))
-        elif isinstance(decoded, list):
+        elif isinstance(decoded, Iterator):
             for message in decoded:
+                rows = [*message.rows]
                 assert all(problem.isprintable() for problem in message.problems)
                 assert len(message.problems) <= len(datagram)
-                written += check_lines(writer.rows(message.rows))
-                check_lines(writer.rows(split_rows(message.rows, decoder.known().elements())))
+                written += check_lines(writer.rows(rows))
+                check_lines(writer.rows(split_rows(rows, decoder.known().elements())))
         elif decoded is not None:
             written += check_lines(writer.decoded(decoded, decoded.lines, *ARRIVAL))
     return written

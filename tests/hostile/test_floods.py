@@ -300,12 +300,9 @@ OF_ONE_OCTET = {
         + [record(frame(ipfix(template(300, [(371, VARIABLE)]))))]
     ),
 }
-AT_ONCE = pytest.mark.xfail(
-    strict=True, reason="all rows of a message are there at once, of 4 KB each; 300 MB for 64 KiB"
-)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[AT_ONCE] * (name != "fixed")) for name in OF_ONE_OCTET])
+@pytest.mark.parametrize("name", OF_ONE_OCTET)
 def test_records_of_one_octet(name, tmp_path):
     """No datagram takes more memory than is promised for all."""
     path = build.write(tmp_path / "in", build.pcap(OF_ONE_OCTET[name], victim(0)))
@@ -416,7 +413,6 @@ class Watched(OrderedDict):
             yield item
 
 
-@pytest.mark.xfail(strict=True, reason="each looks at all templates: 16,000 of them in a datagram take seconds")
 def test_withdrawals_of_all_templates_without_end(monkeypatch):
     """What one octet costs does not depend on what others cost before."""
     decoder = heard(iter(()), 0)

@@ -236,7 +236,6 @@ def test_a_set_that_does_not_hold_a_record(between, octets):
     assert done.hosts == [8]
 
 
-@pytest.mark.xfail(strict=True, reason="a data set of a part of a record is taken for padding, whatever is in it")
 def test_a_set_that_does_not_hold_a_record_is_told(between):
     assert len(between(ipfix(TEMPLATE, data(300, build.row()[:11]), rows(8))).told) == 1
 
@@ -311,7 +310,6 @@ def test_padding_that_is_not_zero(between, octets):
     assert between(ipfix(TEMPLATE, padded, rows(8))).hosts == [7, 8]
 
 
-@pytest.mark.xfail(strict=True, reason="RFC 7011 section 3.3.1 wants zeroes, for security; what else it is is not told")
 def test_padding_of_ipfix_that_is_not_zero_is_told(between):
     assert len(between(ipfix(TEMPLATE, data(300, build.row(7) + b"abc"), rows(8))).told) == 1
 

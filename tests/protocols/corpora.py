@@ -12,7 +12,8 @@ from overflowd_tools.capture.packet import IPPacket, Packet
 from overflowd_tools.capture.reader import CaptureReader
 from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols.exporters import Exporters, Row
-from overflowd_tools.protocols.netflow9 import AS_SENT, Message, decode_ipfix, decode_netflow9, ipfix_messages
+from overflowd_tools.protocols.netflow9 import AS_SENT, Message, ipfix_messages
+from tests.protocols.set_builders import decode_ipfix, decode_netflow9
 
 ROOT = Path(os.environ.get("OF_CORPORA", "/nonexistent"))
 PROTOCOLS = ("NetFlow v9", "IPFIX")

@@ -2,10 +2,12 @@
 
 import struct
 from collections.abc import Iterable
+from typing import Any
 
+from overflowd_tools.protocols import netflow9 as decoders
 from overflowd_tools.protocols.elements import ElementTable
 from overflowd_tools.protocols.exporters import Exporters
-from overflowd_tools.protocols.netflow9 import AS_SENT, How, Message, decode_ipfix, decode_netflow9
+from overflowd_tools.protocols.netflow9 import AS_SENT, How, Message
 
 Fields = Iterable[tuple[int, ...]]
 SECOND = 1_792_540_800
@@ -95,6 +97,19 @@ def capture(*datagrams: bytes, source: str = "192.0.2.1", port: int = 4739) -> b
         for number, packet in enumerate(packets)
     ]
     return struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 101) + b"".join(records)
+
+
+def whole(message: Message) -> Message:
+    """A message whose rows are all there, in a list, and all problems with them."""
+    return message._replace(rows=[*message.rows])
+
+
+def decode_ipfix(*arguments: Any) -> Message:
+    return whole(decoders.decode_ipfix(*arguments))
+
+
+def decode_netflow9(*arguments: Any) -> Message:
+    return whole(decoders.decode_netflow9(*arguments))
 
 
 def send(exporters: Exporters, *sets: bytes, source: tuple[bytes, int, int] = HERE, **header: int) -> Message:

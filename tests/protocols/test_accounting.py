@@ -72,8 +72,8 @@ def test_the_first_of_too_many_streams_is_forgotten(monkeypatch):
 def test_sessions_are_streams_too_once_they_were_heard():
     decoder = Decoder()
     assert [*all_streams(Accounts(), decoder.exporters)] == []
-    decoder.messages(build.ipfix(domain=7), (HERE, 4739, 0))
-    decoder.messages(build.ipfix(domain=7, sequence=3), (HERE, 4739, 0))
+    list(decoder.messages(build.ipfix(domain=7), (HERE, 4739, 0)))
+    list(decoder.messages(build.ipfix(domain=7, sequence=3), (HERE, 4739, 0)))
     decoder.known().session(build_export(8))
     accounts = Accounts()
     accounts.batch(batch(0), HERE)

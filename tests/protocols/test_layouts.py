@@ -5,7 +5,7 @@ import pytest
 from overflowd_tools.protocols.elements import REVERSE, ElementTable
 from overflowd_tools.protocols.exporters import Exporters
 from overflowd_tools.protocols.layouts import variable_length
-from tests.protocols.set_builders import SECOND, VARIABLE, data, send, shown, template, variable
+from tests.protocols.set_builders import SECOND, VARIABLE, data, send, send9, shown, template, template9, variable
 
 
 def one(fields, octets: bytes) -> dict:
@@ -144,7 +144,8 @@ def test_variable_length(octets, expected_length):
         (variable(b"ab") + b"\1" + b"\5x", 1, "octets reaches beyond its set"),
         (variable(b"ab") + b"\1" + b"\xff\xff", 1, "cut short"),
         (b"\xff\xff\xff" + b"z" * 90, 0, "65535 octets reaches beyond its set"),
-        (b"\7", 0, ""),
+        (b"\7", 0, "the last 1 octets of a data set are less than a record"),
+        (b"\0", 0, ""),
     ],
 )
 def test_records_of_variable_length(content, flows, problem):
@@ -206,9 +207,31 @@ def test_clocks_of_the_users_own(kind, field, octets, expected):
 
 @pytest.mark.parametrize("padding", [0, 1, 3, 11])
 def test_what_is_shorter_than_a_record_is_padding(padding):
-    content = bytes(24) + b"x" * padding
-    message = send(Exporters(), template(256, [(8, 4), (1, 8)]), data(256, content))
-    assert (len(message.rows), message.problems) == (2, [])
+    sets = [template(256, [(8, 4), (1, 8)]), data(256, bytes(24 + padding))]
+    assert (len(send(Exporters(), *sets).rows), send(Exporters(), *sets).problems) == (2, [])
+
+
+@pytest.mark.parametrize("padding", [1, 3, 11])
+def test_padding_that_is_not_zero_is_told_once(padding):
+    """RFC 7011 section 3.3.1; NetFlow 9 says nothing of what it is of."""
+    exporters = Exporters()
+    sets = [template(256, [(8, 4), (1, 8)]), data(256, bytes(24) + b"x" * padding)]
+    message = send(exporters, *sets, sets[1])
+    told = f"the last {padding} octets of a data set of template 256 are padding that is not zero"
+    assert (len(message.rows), message.problems) == (4, [told])
+    assert send(exporters, *sets).problems == []
+    assert send9(exporters, template9(256, [(8, 4), (1, 8)]), sets[1]).problems == []
+
+
+def test_a_part_of_a_record_is_told():
+    """But not where the message ends in its set: that is told already."""
+    sets = [template9(256, [(8, 4), (1, 8)]), data(256, b"x" * 11)]
+    less = "the last 11 octets of a data set are less than a record of template 256"
+    assert send9(Exporters(), *sets, *sets).problems == [less] * 2
+    assert send9(Exporters(), *sets, sets[1][:-3]).problems == [less, "set of 15 octets where 12 are left"]
+    assert send(Exporters(), template(256, [(371, VARIABLE), (8, 4)]), data(256, b"\1\1\1")).problems == [
+        "the last 3 octets of a data set are less than a record of template 256"
+    ]
 
 
 def test_a_set_that_is_nearly_all_zeroes_takes_no_time():

@@ -10,10 +10,22 @@ from hypothesis import strategies as some
 
 from overflowd_tools.protocols.elements import CERT, IANA, REVERSE
 from overflowd_tools.protocols.exporters import Exporters
-from overflowd_tools.protocols.netflow9 import How, decode_ipfix, decode_netflow9
+from overflowd_tools.protocols.netflow9 import How
 from overflowd_tools.records import FlowWriter
 from tests.protocols.corpora import Shown
-from tests.protocols.set_builders import HERE, SECOND, TABLE, VARIABLE, data, ipfix, netflow9, template, variable
+from tests.protocols.set_builders import (
+    HERE,
+    SECOND,
+    TABLE,
+    VARIABLE,
+    data,
+    decode_ipfix,
+    decode_netflow9,
+    ipfix,
+    netflow9,
+    template,
+    variable,
+)
 
 NOW_MS = SECOND * 1000
 DERIVED = {"start_ms", "end_ms", "start_ns", "end_ns", "time_src", "time_suspect", "sampling_rate", "counter"}

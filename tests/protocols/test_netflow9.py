@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols import netflow9 as module
 from overflowd_tools.protocols.exporters import Batch, Exporters
-from overflowd_tools.protocols.netflow9 import How, decode_ipfix, decode_netflow9, ipfix_messages
+from overflowd_tools.protocols.netflow9 import How, ipfix_messages
 from tests.protocols.set_builders import (
     FLOW,
     HERE,
@@ -17,6 +17,8 @@ from tests.protocols.set_builders import (
     TABLE,
     VARIABLE,
     data,
+    decode_ipfix,
+    decode_netflow9,
     flow,
     ipfix,
     netflow9,
@@ -341,7 +343,7 @@ def test_records_that_no_one_can_read_at_once(monkeypatch):
     tiny = template(256, [(4, 1)])
     message = send(Exporters(), tiny, data(256, bytes(60)), data(256, bytes(60)), data(256, bytes(40)))
     assert len(message.rows) == 60
-    assert message.problems == ["more than 100 records at once"] * 2
+    assert message.problems == ["more than 100 records at once"]
 
 
 def test_broken_records_are_told_once():

@@ -7,9 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from overflowd_tools.protocols.exporters import Exporters
-from overflowd_tools.protocols.netflow9 import How, decode_ipfix
+from overflowd_tools.protocols.netflow9 import How
 from overflowd_tools.protocols.options import Options, rate
-from tests.protocols.set_builders import HERE, data, ipfix, options9, send, send9, template, template9
+from tests.protocols.set_builders import (
+    HERE,
+    data,
+    decode_ipfix,
+    ipfix,
+    options9,
+    send,
+    send9,
+    template,
+    template9,
+)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from overflowd_tools.protocols.elements import REVERSE
 from overflowd_tools.protocols.exporters import Batch, Exporters
-from overflowd_tools.protocols.netflow9 import How, decode_ipfix, decode_netflow9
+from overflowd_tools.protocols.netflow9 import How
 from overflowd_tools.records import FlowWriter
 from tests.protocols.set_builders import (
     FLOW,
@@ -15,6 +15,8 @@ from tests.protocols.set_builders import (
     SECOND,
     VARIABLE,
     data,
+    decode_ipfix,
+    decode_netflow9,
     flow,
     ipfix,
     netflow9,

@@ -8,7 +8,7 @@ from hypothesis import strategies as some
 
 from overflowd_tools.protocols.elements import REVERSE
 from overflowd_tools.protocols.exporters import Exporters
-from overflowd_tools.protocols.netflow9 import How, decode_ipfix
+from overflowd_tools.protocols.netflow9 import How
 from overflowd_tools.records import FlowWriter
 from tests.protocols import sflow_builders as packets
 from tests.protocols.set_builders import (
@@ -17,6 +17,7 @@ from tests.protocols.set_builders import (
     TABLE,
     VARIABLE,
     data,
+    decode_ipfix,
     ipfix,
     send,
     send9,

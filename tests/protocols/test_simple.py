@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 
 from overflowd_tools.protocols import simple
 from overflowd_tools.protocols.exporters import Batch, Exporters
-from overflowd_tools.protocols.netflow9 import How, decode_ipfix, decode_netflow9
+from overflowd_tools.protocols.netflow9 import How
 from overflowd_tools.records import FlowWriter
 from tests.protocols import corpora
 from tests.protocols.set_builders import (
@@ -19,6 +19,8 @@ from tests.protocols.set_builders import (
     SECOND,
     VARIABLE,
     data,
+    decode_ipfix,
+    decode_netflow9,
     ipfix,
     netflow9,
     options9,

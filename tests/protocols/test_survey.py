@@ -21,14 +21,14 @@ def rate(number: int) -> bytes:
 def surveyed(*messages: bytes) -> Decoder:
     first = Decoder(survey=True)
     for message in messages:
-        assert all(not decoded.rows for decoded in first.decode(message, 0, ARRIVAL))
+        assert all(not [*decoded.rows] for decoded in first.decode(message, 0, ARRIVAL))
     decoder = Decoder()
     decoder.take_survey(first)
     return decoder
 
 
 def flows(decoder: Decoder, *messages: bytes) -> list:
-    decoded = [one for message in messages for one in decoder.messages(message, ARRIVAL)]
+    decoded = (one for message in messages for one in decoder.messages(message, ARRIVAL))
     return [row for one in decoded for row in one.rows if row.type == "flow"]
 
 
