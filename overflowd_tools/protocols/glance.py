@@ -54,14 +54,14 @@ class Glances:
         count: int | None
         if data[start + 1] == 9:
             _, count, seconds, sequence, domain, number, length = _NETFLOW9.unpack_from(data, start)
-            source, records_at = "netflow9", start + _NETFLOW9.size
+            source, records_at, fits = "netflow9", start + _NETFLOW9.size, True
         else:
             _, octets, seconds, sequence, domain, number, length = _IPFIX.unpack_from(data, start)
-            source, records_at, count = "ipfix", start + _IPFIX.size, None
-            if octets != stop - start:
-                return None
-        session = self._exporters.heard(exporter, (source, port, domain))
-        if session is None or not _YEAR_1990 <= seconds < _YEAR_2100:
+            source, records_at, fits = "ipfix", start + _IPFIX.size, octets == stop - start
+            count = None
+        fits = fits and _YEAR_1990 <= seconds < _YEAR_2100
+        session = self._exporters.heard(exporter, (source, port, domain)) if fits else None
+        if session is None:
             return None
         if number in _TEMPLATES:
             end = records_at - _SET_HEADER + length
@@ -77,8 +77,10 @@ class Glances:
         if known is None or known.version != session.options.version:
             known = self._know(session, number, exporter, None if count is None else 0)
         _, template, rate = known
-        records = (length - _SET_HEADER) // template.length if template else 0
-        read = counter_reader(template, "pcount", records) if template and 0 < records <= AT_ONCE else None
+        records, padding = divmod(length - _SET_HEADER, template.length) if template else (0, 0)
+        if template is None or padding or not 0 < records <= AT_ONCE:
+            return None
+        read = counter_reader(template, "pcount", records)
         return (session.stream, sequence, count, read(data, records_at), rate) if read else None
 
     def _know(self, session: Session, number: int, exporter: bytes, uptime_ms: int | None) -> "_Known":
