@@ -46,7 +46,7 @@ SANS_IO = (
 SYSTEM = {"asyncio", "fcntl", "http", "pathlib", "select", "selectors", "signal", "subprocess", "sys", "time"}
 
 LIBRARIES = {
-    "nacl": {"trust/keys.py"},
+    "nacl": {"trust/keys.py", "trust/sealing.py"},
     "orjson": {
         *("commands/send.py", "records.py", "rendering.py", "shapes.py"),
         *("reports/canonical.py", "reports/original.py", "reports/writer.py"),

@@ -47,8 +47,20 @@ def public_path(path: StrPath) -> str:
 def read_secret_key(path: StrPath, passphrase: Callable[[], bytes]) -> SecretKey:
     """Read a secret-key file of minisign, or one of signify; passphrase is called only for an encrypted one.
 
+    Raises KeyFileError as read_private_file does, and for a file that holds no usable key.
+    """
+    data = read_private_file(path, "of-key new")
+    try:
+        return signify.decode_secret(data) or decode_secret(data, passphrase)
+    except KeyFileError as error:
+        raise KeyFileError(f"{path}: {error}") from None
+
+
+def read_private_file(path: StrPath, maker: str) -> bytes:
+    """Return what a file with a secret has in it. maker: the command that makes such a file at its default place.
+
     Raises KeyFileError for a file that is not there or that others may read (both with the command that mends
-    it), that belongs to another user, is no regular file, is over 4 KiB or holds no usable key.
+    it), that belongs to another user, is no regular file or is over 4 KiB.
     """
     try:
         # Not to wait for the writer of a FIFO: it is refused a moment later.
@@ -59,15 +71,12 @@ def read_secret_key(path: StrPath, passphrase: Callable[[], bytes]) -> SecretKey
         finally:
             os.close(descriptor)
     except FileNotFoundError:
-        raise KeyFileError(f"{path}: no such key; make one: of-key new{_option(path)}") from None
+        raise KeyFileError(f"{path}: no such key; make one: {maker}{_option(path)}") from None
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}") from None
     if len(data) > SECRET_FILE_LIMIT:
         raise KeyFileError(f"{path}: over {SECRET_FILE_LIMIT} bytes, which no key file is")
-    try:
-        return signify.decode_secret(data) or decode_secret(data, passphrase)
-    except KeyFileError as error:
-        raise KeyFileError(f"{path}: {error}") from None
+    return data
 
 
 def read_public_keys(path: StrPath) -> list[PublicKey]:

@@ -2,7 +2,7 @@
 
 A public key travels as the 56 characters beginning RW that both tools read: base64 of "Ed", an 8-octet key
 number and the 32 octets of the key. A secret key is kept as a minisign secret-key file.
-This is the only module that imports nacl, which takes some 5 ms: import it where it is used.
+This module imports nacl, as sealing.py alone does beside it; that takes some 5 ms: import it where it is used.
 """
 
 import binascii
@@ -17,6 +17,7 @@ from nacl.bindings import (
     crypto_hash_sha256,
     crypto_pwhash_scryptsalsa208sha256_ll,
     crypto_sign,
+    crypto_sign_ed25519_sk_to_curve25519,
     crypto_sign_open,
     crypto_sign_seed_keypair,
     nacl_bindings_pick_scrypt_params,
@@ -141,6 +142,10 @@ class SecretKey:
     def sign(self, message: bytes) -> bytes:
         """Return the 64-octet Ed25519 signature of the message."""
         return crypto_sign(message, self._secret)[:SIGNATURE_SIZE]
+
+    def to_curve25519(self) -> bytes:
+        """Return the 32-octet secret key of X25519 (RFC 7748) that goes with this one."""
+        return crypto_sign_ed25519_sk_to_curve25519(self._secret)
 
 
 def encode_secret(key: SecretKey, passphrase: bytes | None, comment: str) -> bytes:
