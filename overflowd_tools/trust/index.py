@@ -144,6 +144,12 @@ class Index:
         row = self._database.execute("SELECT * FROM window WHERE slot = ?", (slot,)).fetchone()
         return Entry._make(row) if row else None
 
+    def highest(self, series: bytes) -> int:
+        """Return the highest number in the window of those slots that begin so; 0 if there is none."""
+        chosen = "SELECT max(slot) FROM window WHERE slot BETWEEN ? AND ?"
+        row: tuple[bytes | None] = self._database.execute(chosen, (series, series + b"\xff" * 8)).fetchone()
+        return int.from_bytes(row[0][len(series) :], "big") if row[0] else 0
+
     def entries(self) -> Iterator[Entry]:
         """Return the window in the order of the log."""
         return map(Entry._make, self._database.execute("SELECT * FROM window ORDER BY place"))

@@ -37,13 +37,14 @@ class Cache:
     def __init__(self) -> None:
         self.records: dict[bytes, Record | None] = {}
         self.numbers: dict[tuple[bytes, int, str], Numbers | None] = {}
+        self.highest: dict[bytes, int] = {}
+        """The highest number in the window of each series that slots begin with."""
 
     def shrink(self) -> None:
         """Forget all when there is too much of it."""
-        if len(self.records) > _CACHED:
-            self.records.clear()
-        if len(self.numbers) > _CACHED:
-            self.numbers.clear()
+        for held in (self.records, self.numbers, self.highest):
+            if len(held) > _CACHED:
+                held.clear()
 
 
 class Update:
@@ -87,9 +88,7 @@ class Update:
             return Verdict(state, reason)
         digest = seen.digest()
         slot = events.slot(seen.key.raw, seen.to, seen.epoch, seen.seq, digest)
-        numbers = self._numbers(seen.key.raw, seen.epoch, seen.to)
-        newest = numbers is not None and seen.seq > numbers.high  # so it cannot be there
-        entry = None if newest else self.entries.get(slot) or self._index.entry(slot)
+        entry = self._entry(slot, seen.seq)
         if entry is None and seen.time_ms <= record.floor_ms:
             return Verdict(state, "too old: a replay of it could not be told, since this key sends so many")
         if entry is None:
@@ -219,6 +218,15 @@ class Update:
         self._append("evidence", at_ms=self._now_ms, key=record.text, reports=reports)
         return "equivocation: this key signed another report with the same number; both are kept as evidence"
 
+    def _entry(self, slot: bytes, seq: int) -> Entry | None:
+        """Return the report of this slot in the window; a number above all those in its series cannot be there."""
+        series, highest = slot[: events.DIGEST_OCTETS], self._cache.highest
+        if series not in highest:
+            highest[series] = self._index.highest(series)
+        if seq > highest[series]:
+            return None
+        return self.entries.get(slot) or self._index.entry(slot)
+
     def _stored(self, key: bytes) -> Record | None:
         cached = self._cache.records
         if key not in cached:
@@ -233,6 +241,9 @@ class Update:
 
     def _enter(self, record: Record, entry: Entry, at_ms: int) -> None:
         self.entries[entry.slot] = entry
+        series, seq = entry.slot[: events.DIGEST_OCTETS], int.from_bytes(entry.slot[events.DIGEST_OCTETS :], "big")
+        if self._cache.highest.get(series, seq) < seq:
+            self._cache.highest[series] = seq
         self.newest_ms = max(self.newest_ms, min(entry.time_ms, at_ms))
         record.remembered += 1
         self.changed[record.key] = record
