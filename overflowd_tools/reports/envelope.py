@@ -31,9 +31,11 @@ _PRINTABLE = bytes(range(0x20, 0x7F))
 def pack(public: "PublicKey", signature: bytes, message: bytes) -> bytes:
     """Return the datagram of a signed message.
 
-    The comment names the key if there is room for it. Raises RecordError for more than 1200 bytes, and for
-    what is no signature or no message.
+    The comment names the key if there is room for it. Raises RecordError for more than 1200 bytes, for a report of a
+    batch, which has no signature of its own, and for what is no signature or no message.
     """
+    if not signature:
+        raise RecordError("no datagram carries a report that was signed in a batch")
     if len(signature) != _SIGNATURE_SIZE or not message:
         raise RecordError(f"a signature of {_SIGNATURE_SIZE} bytes and a message are needed")
     signature_line = binascii.b2a_base64(_ALGORITHM + public.key_number + signature)

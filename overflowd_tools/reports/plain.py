@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 
 from overflowd_tools.errors import KeyFileError, RecordError
-from overflowd_tools.reports import canonical, report
+from overflowd_tools.reports import batch, canonical, report
 from overflowd_tools.reports.report import UNKNOWN, Report
 from overflowd_tools.trust.keys import PublicKey
 
@@ -30,8 +30,9 @@ _PATTERN = re.compile(
     rb',"metadata":\{"class":"INFORMATIONAL","epoch":NATURAL,"expires_ms":(?P<expires_ms>NATURAL),"info":"FLOWSEEN"'
     rb'(?:,"p_ppt":(?:[1-9][0-9]{0,11}|1000000000000))?,"role":"(?P<role>src|dst)"'
     rb'(?:,"sampling_rate":[1-9][0-9]{0,14})?,"seq":NATURAL,"time_ms":(?P<time_ms>NATURAL),"to":"(?P<to>ADDRESS)"'
-    rb'(?:,"why":\[RULE(?:,RULE){0,15}\])?\}'
-    rb',"signature":\{"key":"(?P<key>RW[A-Za-z0-9+/]{54})","signature":"(?P<signature>[A-Za-z0-9+/]{85}[AQgw]==)"\}\}'.replace(
+    rb'(?:,"total":\{"octets":NATURAL,"packets":NATURAL,"reports":NATURAL\})?(?:,"why":\[RULE(?:,RULE){0,15}\])?\}'
+    rb',"signature":\{(?P<batch>"batch":\{"count":[1-9][0-9]{0,3},"index":NATURAL,"path":"[A-Za-z0-9+/=]{44,428}"\},)?'
+    rb'"key":"(?P<key>RW[A-Za-z0-9+/]{54})","signature":"(?P<signature>[A-Za-z0-9+/]{85}[AQgw]==)"\}\}'.replace(
         b"ADDRESS", _ADDRESS
     )
     .replace(b"NATURAL", _NATURAL)
@@ -47,7 +48,9 @@ def read(line: bytes) -> Report | None:
     match = _fitting(line)
     if not match:
         return None
-    contact, daddr, dport, protocol, saddr, sport, expires_ms, role, time_ms, to, key, signature = match.groups(UNKNOWN)
+    contact, daddr, dport, protocol, saddr, sport, expires_ms, role, time_ms, to, member, key, signature = match.groups(
+        UNKNOWN
+    )
     if to != (saddr if role == b"src" else daddr):
         return None
     if not _is_contact(contact) or (b":" in saddr + daddr and not (_is_address(saddr) and _is_address(daddr))):
@@ -56,16 +59,25 @@ def read(line: bytes) -> Report | None:
         signer = PublicKey.parse(key.decode())
     except KeyFileError:
         return None
+    signed, octets, proof = line[:-_UNSIGNED_OCTETS] + b"}}", binascii.a2b_base64(signature), None
+    if member != UNKNOWN:
+        try:
+            proof = batch.read(canonical.loads(b"{%s}" % member[:-1])["batch"], octets)
+        except RecordError:
+            return None
+        start, end = match.span("batch")
+        signed, octets = signed[:start] + signed[end:], b""
     return Report(
         2,
         signer,
-        line[:-_UNSIGNED_OCTETS] + b"}}",
-        binascii.a2b_base64(signature),
+        signed,
+        octets,
         int(time_ms),
         int(expires_ms),
         to.decode(),
         b" ".join((role, saddr, daddr, sport, dport, protocol)),
         line,
+        proof,
     )
 
 

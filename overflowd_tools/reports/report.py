@@ -1,7 +1,7 @@
 """Reports, version 2: their layout, and how they are read and judged (overflowd-report(5)).
 
 A report says: this network saw this flow. It goes to one end of the flow, and names that end inside the
-signed bytes, which are the canonical form of everything but `signature.signature`.
+signed bytes, which are the canonical form of everything but `signature.signature` and `signature.batch`.
 """
 
 import binascii
@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from overflowd_tools.errors import KeyFileError, RecordError
-from overflowd_tools.reports import canonical
+from overflowd_tools.reports import batch, canonical
 from overflowd_tools.trust.keys import SIGNATURE_SIZE, PublicKey
 
 SCHEMA = "overflowd-report/2"
@@ -43,11 +43,15 @@ UNKNOWN = b"-"
 SAMPLING_FIELDS = {"p_ppt": (1, 10**12), "sampling_rate": (1, canonical.MAX_INTEGER)}
 """What tells a receiver for how many packets one report stands."""
 
+TOTAL_FIELDS = dict.fromkeys(("octets", "packets", "reports"), _COUNT)
+"""What the reports to one recipient in one epoch, up to this one, stand for."""
+
 _REQUIRED_METADATA = {"epoch": _COUNT, "expires_ms": _COUNT, "seq": _COUNT, "time_ms": _COUNT}
 _METADATA_FIELDS = _REQUIRED_METADATA | SAMPLING_FIELDS
 _SOURCETYPE_FIELDS = {"version": _UINT16}
 _MEMBERS = frozenset({"$schema", "contact", "flowdata", "metadata", "signature"})
 _SIGNATURE_MEMBERS = frozenset({"key", "signature"})
+_KEY_OCTETS = len(b'"key":"') + 56 + len(b'"}}')
 _CONTACT_OCTETS = 64
 _MAX_RULES = 16
 _RULE_ID = re.compile("[!-~]{1,32}")
@@ -59,8 +63,9 @@ class Report(NamedTuple):
     version: int
     key: PublicKey
     signed: bytes
-    """The bytes that the signature is about."""
+    """The bytes that the signature is about, or in a batch those of the leaf."""
     signature: bytes
+    """The 64 octets; none in a batch, where the proof has those of the root: no datagram carries them."""
     time_ms: int
     expires_ms: int | None
     to: str | None
@@ -69,6 +74,8 @@ class Report(NamedTuple):
     """The same for all reports on one flow to one end of it: role, addresses, ports and protocol, as far as known."""
     text: bytes
     """The whole report as canonical JSON, without a newline."""
+    proof: batch.Proof | None = None
+    """What a report of a batch has instead of a signature of its own."""
 
     @property
     def members(self) -> dict[str, Any]:
@@ -82,7 +89,8 @@ class Report(NamedTuple):
         """
         if accepted and self.key not in accepted:
             raise RecordError(f"wrong key: {self.key.text}")
-        if not self.key.verify(self.signed, self.signature):
+        good = self.proof.verify(self.key, self.signed) if self.proof else self.key.verify(self.signed, self.signature)
+        if not good:
             raise RecordError("bad signature")
 
     def check_time(self, now_ms: int, *, ignore_expiry: bool = False) -> None:
@@ -112,8 +120,8 @@ def from_members(members: dict[str, Any], line: bytes) -> Report:
     Raises RecordError with the reason why it is none.
     """
     members.pop("verified", None)
-    key, signature = _parsed(members)
-    report = _report(members, key, signable(members), signature)
+    parsed = _parsed(members)
+    report = _report(members, signable(members), *parsed)
     if report.text != line:
         canonical.check_unique(line)
     return report
@@ -129,16 +137,18 @@ def from_signed(signed: bytes, signature: bytes) -> Report:
     if type(inside) is not dict or inside.keys() != {"key"}:
         raise RecordError("not a report: its signature has not the member key alone")
     inside["signature"] = binascii.b2a_base64(signature, newline=False).decode()
-    key, signature = _parsed(members)
-    return _report(members, key, signed, signature)
+    return _report(members, signed, *_parsed(members))
 
 
-def _report(members: dict[str, Any], key: PublicKey, signed: bytes, signature: bytes) -> Report:
+def _report(
+    members: dict[str, Any], signed: bytes, key: PublicKey, signature: bytes, proof: batch.Proof | None
+) -> Report:
     data, metadata = members["flowdata"]["data"], members["metadata"]
     time_ms, expires_ms, to = metadata["time_ms"], metadata["expires_ms"], metadata.get("to")
     parts = (metadata.get("role"), *(data.get(name) for name in FLOW_NAMES))
     flow = b" ".join(UNKNOWN if part is None else str(part).encode() for part in parts)
-    return Report(2, key, signed, signature, time_ms, expires_ms, to, flow, with_signature(signed, signature))
+    text = with_proof(signed, proof) if proof else with_signature(signed, signature)
+    return Report(2, key, signed, signature, time_ms, expires_ms, to, flow, text, proof)
 
 
 def signable(members: dict[str, Any]) -> bytes:
@@ -152,6 +162,16 @@ def with_signature(signed: bytes, signature: bytes) -> bytes:
     return b"".join((signed[:-2], b',"signature":"', encoded, b'"}}'))
 
 
+def with_proof(signed: bytes, proof: batch.Proof) -> bytes:
+    """Return the text of a report of a batch: its signed bytes with the proof and the signature put in."""
+    member = b'"batch":{"count":%d,"index":%d,"path":"%s"},' % (
+        proof.leaves,
+        proof.place,
+        binascii.b2a_base64(proof.path, newline=False),
+    )
+    return with_signature(b"".join((signed[:-_KEY_OCTETS], member, signed[-_KEY_OCTETS:])), proof.signature)
+
+
 def check(report: dict[str, Any]) -> None:
     """Check the layout: members, types, ranges, addresses, and `to` against the flow.
 
@@ -161,8 +181,8 @@ def check(report: dict[str, Any]) -> None:
     _parsed(report)
 
 
-def _parsed(report: dict[str, Any]) -> tuple[PublicKey, bytes]:
-    """Check the layout, and return the key and the signature."""
+def _parsed(report: dict[str, Any]) -> tuple[PublicKey, bytes, batch.Proof | None]:
+    """Check the layout, and return the key, and the signature or the proof of a batch."""
     try:
         if report.get("$schema") != SCHEMA:
             raise RecordError(f'"$schema" is not "{SCHEMA}"')
@@ -293,6 +313,8 @@ def _check_metadata(metadata: dict[str, Any]) -> None:
         if metadata.get(name) is None:
             raise RecordError(f"no {name}")
     integers(metadata, _METADATA_FIELDS)
+    if "total" in metadata and len(integers(member_object(metadata, "total"), TOTAL_FIELDS)) < len(TOTAL_FIELDS):
+        raise RecordError(f"total does not have the members {', '.join(TOTAL_FIELDS)}")
     if "why" in metadata:
         check_why(metadata["why"])
 
@@ -310,8 +332,8 @@ def _check_recipient(metadata: dict[str, Any], data: dict[str, Any]) -> None:
         raise RecordError(f"to is not the {ROLES[role]}, which role {role} stands for")
 
 
-def _parsed_signature(signature: dict[str, Any]) -> tuple[PublicKey, bytes]:
-    if signature.keys() != _SIGNATURE_MEMBERS:
+def _parsed_signature(signature: dict[str, Any]) -> tuple[PublicKey, bytes, batch.Proof | None]:
+    if signature.keys() - {"batch"} != _SIGNATURE_MEMBERS:
         raise RecordError("signature does not have the members key and signature")
     if type(signature["key"]) is not str:
         raise RecordError("signature.key is not a text")
@@ -322,4 +344,6 @@ def _parsed_signature(signature: dict[str, Any]) -> tuple[PublicKey, bytes]:
     octets = from_base64(signature["signature"])
     if len(octets) != SIGNATURE_SIZE:
         raise RecordError(f"signature.signature is not of {SIGNATURE_SIZE} octets")
-    return key, octets
+    if "batch" in signature:
+        return key, b"", batch.read(member_object(signature, "batch"), octets)
+    return key, octets, None
