@@ -71,6 +71,27 @@ def load() -> Config:
     )
 
 
+def is_to_be_made(email: str | None, identity: str | None, key_path: str | None) -> bool:
+    """Tell whether there are settings to write down that the file does not have.
+
+    Raises UsageError for values that no report can carry, and if the file has other ones: it is the user's to change.
+    """
+    if email is None and identity is None:
+        return False
+    if email is None or identity is None:
+        raise UsageError("--email and --identity go together")
+    check_email("--email", email)
+    check_text("--identity", identity)
+    found = load()
+    if key_path:
+        check_text("--key", key_path)
+    if found == Config(email, identity, key_path or found.key_path):
+        return False
+    if os.path.lexists(path()):
+        raise UsageError(f"{path()}: has other settings, and is yours to change; no key was made")
+    return True
+
+
 def create(email: str, identity: str, key_path: str | None) -> None:
     """Write a new settings file (mode 0600) of values that passed check_text. Raises KeyFileError."""
     key = f"key = {_toml(key_path)}\n\n" if key_path else ""

@@ -19,6 +19,22 @@ def read(descriptor: int | None, prompt: str) -> bytes:
     return ask(prompt) if descriptor is None else _first_line(descriptor)
 
 
+def choose(descriptor: int | None) -> bytes | None:
+    """Return the passphrase for a new key, or None for none.
+
+    Without a descriptor it is asked for twice if standard input is a terminal, and otherwise there is none. Raises
+    UsageError if the two differ, and as read() does.
+    """
+    if descriptor is not None:
+        return read(descriptor, "")
+    if not os.isatty(0):
+        return None
+    first = ask("Passphrase (empty for none): ")
+    if first and ask("The same again: ") != first:
+        raise UsageError("the two passphrases differ; no key was made")
+    return first or None
+
+
 def ask(prompt: str) -> bytes:
     """Ask at the controlling terminal, whatever the standard streams are; the answer may be empty.
 

@@ -45,8 +45,10 @@ def options() -> command.Parser:
     maybe_key = _operand("KEY", "a public key, or a file with one", "public", nargs="?")
     email = _option("ADDR", "contact address of the reporter", "--email")
     identity = _option("NAME", "name of the reporter", "--identity")
-    add("new", "make a key and print its public half", _new, *secret, email, identity)
-    add("show", "print the public half of a key, or what is known about KEY", _show, *secret, ring, maybe_key)
+    opening = ("--receiving",), {"action": "store_true", "help": "a key that opens what is sealed, not one that signs"}
+    add("new", "make a key and print its public half", _new, *secret, email, identity, opening)
+    shown = "print the public half of a key, or what is known about KEY"
+    add("show", shown, _show, *secret, opening, ring, maybe_key)
     add("list", "print what is known about every key", _list, ring)
     add("trust", "take KEY for known from now on", _decide, ring, key, decision="trusted")
     add("distrust", "refuse what KEY signs", _decide, ring, key, decision="distrusted")
@@ -119,52 +121,34 @@ def _new(context: command.Context) -> None:
     from overflowd_tools.trust.keys import SecretKey
 
     args = context.args
+    if args.receiving:
+        _new_receiving(context)
+        return
     path = args.key or config.load().key_path or os.path.join(keyfiles.config_directory(), "key")
     keyfiles.refuse_existing(path)
-    write_contact = _contact_is_new(args)
+    key_path = os.path.abspath(args.key) if args.key else None
+    write_contact = config.is_to_be_made(args.email, args.identity, key_path)
     key = SecretKey.generate()
-    keyfiles.write_secret_key(path, key, _new_passphrase(args.passphrase_fd))
+    keyfiles.write_secret_key(path, key, passphrase.choose(args.passphrase_fd))
     _print(context, key.public.text.encode())
     context.note(f"{path}: new key")
     if write_contact:
-        config.create(args.email, args.identity, _absolute(args.key))
+        config.create(args.email, args.identity, key_path)
         context.note(f"{config.path()}: new settings")
 
 
-def _contact_is_new(args: argparse.Namespace) -> bool:
-    """Tell whether to write --email and --identity down; settings that differ are the user's to change."""
-    from overflowd_tools import config
+def _new_receiving(context: command.Context) -> None:
+    from overflowd_tools.trust import keyfiles, receiving
+    from overflowd_tools.trust.sealing import ReceivingKey
 
-    if args.email is None and args.identity is None:
-        return False
-    if args.email is None or args.identity is None:
-        raise UsageError("--email and --identity go together")
-    config.check_email("--email", args.email)
-    config.check_text("--identity", args.identity)
-    found = config.load()
-    key_path = _absolute(args.key)
-    if key_path:
-        config.check_text("--key", key_path)
-    if found == config.Config(args.email, args.identity, key_path or found.key_path):
-        return False
-    if os.path.lexists(config.path()):
-        raise UsageError(f"{config.path()}: has other settings, and is yours to change; no key was made")
-    return True
-
-
-def _absolute(path: str | None) -> str | None:
-    return os.path.abspath(path) if path else None
-
-
-def _new_passphrase(descriptor: int | None) -> bytes | None:
-    if descriptor is not None:
-        return passphrase.read(descriptor, "")
-    if not os.isatty(0):
-        return None
-    first = passphrase.ask("Passphrase (empty for none): ")
-    if first and passphrase.ask("The same again: ") != first:
-        raise UsageError("the two passphrases differ; no key was made")
-    return first or None
+    args = context.args
+    if args.email is not None or args.identity is not None or args.passphrase_fd is not None:
+        raise UsageError("--receiving goes with -k alone: no settings name such a key, and it is not encrypted")
+    path = args.key or os.path.join(keyfiles.config_directory(), "receiving-key")
+    key = ReceivingKey(os.urandom(32))
+    receiving.write_key(path, key)
+    _print(context, key.public.text.encode())
+    context.note(f"{path}: new key")
 
 
 def _key_path(context: command.Context) -> str:
@@ -261,11 +245,16 @@ def _public(value: str) -> "PublicKey":
 
 
 def _show(context: command.Context) -> None:
+    from overflowd_tools.trust import keyfiles, receiving
+
     if context.args.public:
         _show_known(context)
         return
-    from overflowd_tools.trust import keyfiles
-
+    if context.args.receiving:
+        path = context.args.key or receiving.default_path()
+        for key in receiving.read_keys(path, _asking(context, path)):
+            _print(context, key.public.text.encode())
+        return
     path = _key_path(context)
     _print(context, keyfiles.read_public_half(path, _asking(context, path)).text.encode())
 

@@ -103,6 +103,35 @@ def test_credential_of_a_service(home, monkeypatch):
     assert (home / ".config/overflowd/key").exists()
 
 
+# --- receiving keys
+
+
+def test_a_key_that_opens(home):
+    done = of_key("-v", "new", "--receiving")
+    assert done.returncode == 0
+    line = done.stdout.decode().rstrip("\n")
+    assert line.startswith("age1")
+    path = home / ".config/overflowd/receiving-key"
+    assert done.stderr.decode().startswith(f"of-key: {path}: new key\n")
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert path.with_name("receiving-key.pub").read_text() == f"{line}\n"
+    assert "AGE-SECRET-KEY-1" in path.read_text()
+    assert of_key("show", "--receiving").stdout.decode() == f"{line}\n"
+    assert "there already" in complaint(of_key("new", "--receiving"))
+    assert of_key("new", "--receiving", "-k", "k").stdout != done.stdout
+    with open("k", "a") as file, open(path) as first:
+        file.write(first.read())
+    assert of_key("show", "--receiving", "-k", "k").stdout.decode().splitlines()[1] == line
+    public_line(of_key("new"))
+    assert of_key("show", "--receiving", "-k", ".config/overflowd/key").stdout.startswith(b"age1")
+
+
+@pytest.mark.parametrize("argv", [CONTACT, ["--passphrase-fd", "0"], ["--email", "a@b"]])
+def test_settings_and_passphrases_are_for_keys_that_sign(home, argv):
+    assert "--receiving goes with -k alone" in complaint(of_key("new", "--receiving", *argv))
+    assert os.listdir(home) == []
+
+
 # --- settings
 
 
