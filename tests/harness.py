@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from overflowd_tools.trust.receiving import write_key
+from overflowd_tools.trust.sealing import ReceivingKey
+
 TOP = Path(__file__).resolve().parent.parent
 BIN = TOP / "bin"
 DATA = TOP / "tests" / "data"
@@ -35,8 +38,10 @@ FACTS = {
     "of-capture": Facts(("-u", "127.0.0.1:{port}"), listens=True),
     "of-decode": Facts(input="capture", empty_is_fine=False, reads_lines=False),
     "of-key": Facts(("show",)),
+    "of-open": Facts(input="sealed", keeps_fields=False),
     "of-recv": Facts(("-l", "127.0.0.1:{port}"), listens=True),
     "of-sample": Facts(("-r", "1")),
+    "of-seal": Facts(("--keys", "{home}/recipients"), input="reports", keeps_fields=False),
     "of-send": Facts(("-n", "--to", "udp://127.0.0.1:9"), input="reports", passes_others=False, keeps_fields=False),
     "of-sign": Facts(keeps_fields=False),
     "of-verify": Facts(input="reports", keeps_fields=False),
@@ -100,6 +105,7 @@ class Workplace(NamedTuple):
     home: Path
     flows: bytes = b""
     reports: bytes = b""
+    sealed: bytes = b""
     capture: bytes = b""
 
     def good(self, command: str) -> bytes:
@@ -113,7 +119,7 @@ class Workplace(NamedTuple):
 
     def argv(self, command: str) -> list[str]:
         """Return the arguments with which a command does something."""
-        return [argument.format(port=free_port()) for argument in facts(command).argv]
+        return [argument.format(port=free_port(), home=self.home) for argument in facts(command).argv]
 
     def run(self, command: str, *argv: object, **more) -> subprocess.CompletedProcess[bytes]:
         """Run a command with these arguments; its standard input is empty unless `input` or `stdin` is given."""
@@ -175,11 +181,16 @@ class Workplace(NamedTuple):
 
 
 def make_workplace(home: Path) -> Workplace:
-    """Make a key and the input for all commands."""
+    """Make keys and the input for all commands."""
     place = Workplace(home)
     place.run("of-key", "new", "--email", "noc@example.net", "--identity", "Example Net")
     flows = place.run("of-decode", DATA / "netflow5.pcap").stdout
     reports = place.run("of-sign", input=flows).stdout
+    receiver = ReceivingKey(bytes(range(32)))
+    write_key(home / ".config" / "overflowd" / "receiving-key", receiver)
+    (home / "recipients").write_text(f"0.0.0.0/0 {receiver.public.text}\n::/0 {receiver.public.text}\n")
+    sealed = place.do("of-seal", input=reports).stdout
     assert flows
     assert reports
-    return Workplace(home, flows, reports, (DATA / "netflow5.pcap").read_bytes())
+    assert sealed
+    return Workplace(home, flows, reports, sealed, (DATA / "netflow5.pcap").read_bytes())

@@ -49,7 +49,7 @@ def read_secret_key(path: StrPath, passphrase: Callable[[], bytes]) -> SecretKey
 
     Raises KeyFileError as read_private_file does, and for a file that holds no usable key.
     """
-    data = read_private_file(path, "of-key new")
+    data = read_private_file(path, f"of-key new{_option(path)}")
     try:
         return signify.decode_secret(data) or decode_secret(data, passphrase)
     except KeyFileError as error:
@@ -57,7 +57,7 @@ def read_secret_key(path: StrPath, passphrase: Callable[[], bytes]) -> SecretKey
 
 
 def read_private_file(path: StrPath, maker: str) -> bytes:
-    """Return what a file with a secret has in it. maker: the command that makes such a file at its default place.
+    """Return what a file with a secret has in it. maker: the command that makes this file.
 
     Raises KeyFileError for a file that is not there or that others may read (both with the command that mends
     it), that belongs to another user, is no regular file or is over 4 KiB.
@@ -71,7 +71,7 @@ def read_private_file(path: StrPath, maker: str) -> bytes:
         finally:
             os.close(descriptor)
     except FileNotFoundError:
-        raise KeyFileError(f"{path}: no such key; make one: {maker}{_option(path)}") from None
+        raise KeyFileError(f"{path}: no such key; make one: {maker}") from None
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}") from None
     if len(data) > SECRET_FILE_LIMIT:
@@ -195,7 +195,7 @@ def _refuse_exposed(path: StrPath, status: os.stat_result) -> None:
     if status.st_uid not in owners:
         raise KeyFileError(f"{path}: belongs to another user (uid {status.st_uid}, not {os.geteuid()})")
     if mode & exposed:
-        raise KeyFileError(f"{path}: open to others (mode {mode:04o}); run: chmod 600 {_quoted(path)}")
+        raise KeyFileError(f"{path}: open to others (mode {mode:04o}); run: chmod 600 {quoted(path)}")
 
 
 def _is_credential(path: StrPath) -> bool:
@@ -204,10 +204,11 @@ def _is_credential(path: StrPath) -> bool:
 
 
 def _option(path: StrPath) -> str:
-    return "" if os.fspath(path) == default_path() else f" -k {_quoted(path)}"
+    return "" if os.fspath(path) == default_path() else f" -k {quoted(path)}"
 
 
-def _quoted(path: StrPath) -> str:
+def quoted(path: StrPath) -> str:
+    """Return a path as it is written in a command of sh(1)."""
     from shlex import quote
 
     return quote(os.fspath(path))

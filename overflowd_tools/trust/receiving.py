@@ -13,7 +13,6 @@ from overflowd_tools.trust.keyfiles import StrPath
 from overflowd_tools.trust.sealing import SECRET_PREFIX, ReceivingKey
 
 CREDENTIAL = "overflowd.receiving-key"
-_MAKER = "of-key new --receiving"
 
 
 def default_path() -> str:
@@ -34,7 +33,8 @@ def read_keys(path: StrPath, passphrase: Callable[[], bytes]) -> list[ReceivingK
     passphrase is called only for an encrypted key of the latter kind. Raises KeyFileError as
     keyfiles.read_private_file does, and for anything else than keys in the file; no error shows a secret.
     """
-    data = keyfiles.read_private_file(path, _MAKER)
+    option = "" if os.fspath(path) == default_path() else f" -k {keyfiles.quoted(path)}"
+    data = keyfiles.read_private_file(path, f"of-key new --receiving{option}")
     if data.startswith(b"untrusted comment:"):
         return [ReceivingKey.of_signer(keyfiles.read_secret_key(path, passphrase))]
     keys = []

@@ -1,0 +1,121 @@
+"""of-open: decrypt the reports that were sealed for us."""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from overflowd_tools import command, passphrase
+from overflowd_tools.delivery import addresses, admission
+from overflowd_tools.errors import RecordError
+
+if TYPE_CHECKING:
+    from overflowd_tools.reports.report import Report
+    from overflowd_tools.reports.sealed import Sealed
+    from overflowd_tools.trust.sealing import ReceivingKey, RecipientKey
+
+
+def options() -> command.Parser:
+    """Return the parser of of-open."""
+    parser = command.parser("of-open", "Decrypt the reports that were sealed for us; of-verify judges them.")
+    parser.add_argument(
+        "-k",
+        "--key",
+        metavar="FILE",
+        action="append",
+        help="file of receiving keys, or of a key that signs; may be repeated",
+    )
+    parser.add_argument(
+        "--passphrase-fd",
+        metavar="N",
+        type=int,
+        action=command.Once,
+        help="take the passphrase of a key that signs from this descriptor",
+    )
+    parser.add_argument(
+        "--own",
+        metavar="NET",
+        type=_prefix,
+        action="append",
+        default=[],
+        help="take reports to addresses in NET alone; may be repeated",
+    )
+    return parser
+
+
+def _prefix(text: str) -> addresses.Prefix:
+    try:
+        return addresses.parse_prefix(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def run(context: command.Context) -> None:
+    """Open each sealed report; any other line goes through as it is."""
+    from overflowd_tools.reports import sealed
+
+    keys = _keys(context.args)
+    own = context.args.own
+    write, counts = context.output.write, context.counts
+    counts |= {"opened": 0, "other_lines": 0}
+    for source in context.inputs():
+        for number, line in source.lines():
+            try:
+                found = sealed.read_line(line)
+                if found is None:
+                    write(line + b"\n")
+                    counts["other_lines"] += 1
+                    continue
+                report = opened(found, keys)
+                if own:
+                    admission.check_recipient(report.to, b"", own)
+            except RecordError as error:
+                reason = str(error)
+                context.reject(source.name, f"line {number}", reason, reason.partition(":")[0])
+                continue
+            write(report.text + b"\n")
+            counts["opened"] += 1
+
+
+def opened(sealed: "Sealed", keys: "Mapping[bytes, Sequence[ReceivingKey]]") -> "Report":
+    """Return the report in a sealed one. Its signature is not checked.
+
+    keys: ours, by their hints. Only those with the right hint are tried. Raises RecordError with the reason.
+    """
+    from overflowd_tools.reports.reader import read_line
+
+    place = f"hint {sealed.hint.hex()}"
+    if sealed.hint not in keys:
+        raise RecordError(f"no key: sealed for a key of another, {place}")
+    try:
+        contents = next((found for key in keys[sealed.hint] if (found := key.open(sealed.box)) is not None), None)
+        report = read_line(contents) if contents is not None else None
+    except RecordError as error:
+        raise RecordError(f"not a report: what is sealed for our key, {place}: {error}") from None
+    if contents is None:
+        raise RecordError(f"cannot be opened: damaged, or not for our key, {place}")
+    if report is None:
+        raise RecordError(f"not a report: what is sealed for our key, {place}")
+    if sealed.to not in (None, report.to):
+        raise RecordError(f"wrong recipient: sealed to {sealed.to}, and its report is to {report.to}")
+    return report
+
+
+def _keys(args: argparse.Namespace) -> "Mapping[bytes, Sequence[ReceivingKey]]":
+    from overflowd_tools.trust import receiving
+
+    keys: dict[bytes, dict[RecipientKey, ReceivingKey]] = {}
+    for path in args.key or [receiving.default_path()]:
+        for key in receiving.read_keys(path, partial(passphrase.read, args.passphrase_fd, f"Passphrase of {path}: ")):
+            keys.setdefault(key.public.hint, {})[key.public] = key
+    return {hint: list(found.values()) for hint, found in keys.items()}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run of-open and return its exit status."""
+    return command.run(options(), run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
