@@ -12,7 +12,9 @@ from overflowd_tools.capture.reader import CaptureReader
 from overflowd_tools.capture.streams import Streams
 from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols.accounting import Accounts, all_streams
+from overflowd_tools.protocols.bounds import DEFAULTS, Limits
 from overflowd_tools.protocols.detect import Arrival, Decoder, Rates
+from overflowd_tools.protocols.lines import Decoded
 from overflowd_tools.protocols.templates import FlowBatch
 from overflowd_tools.records import FlowWriter, note_loss, packet_line, stats_line
 from overflowd_tools.rendering import address_text
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from overflowd_tools.columns.gathering import Gathering
     from overflowd_tools.protocols.elements import ElementTable
     from overflowd_tools.protocols.exporters import Batch, Row
-    from overflowd_tools.protocols.lines import Decoded
     from overflowd_tools.protocols.netflow9 import Message
     from overflowd_tools.selection import Selection
     from overflowd_tools.skimming import Skimmer
@@ -51,7 +52,7 @@ class Wanted(NamedTuple):
 
     only: the types of lines. packets: each other IP packet is a flow as well. split_biflow: a record of both directions
     is two flows. rates: sampling rates of exporters, better known. sampling: how to choose among flows, None for all.
-    table: makes the table of information elements, if not the standard one.
+    table: makes the table of information elements, if not the standard one. limits: of what is remembered of exporters.
     """
 
     only: frozenset[str] = frozenset({"flow"})
@@ -61,6 +62,7 @@ class Wanted(NamedTuple):
     rates: Rates | None = None
     sampling: "Sampling | None" = None
     table: "Callable[[], ElementTable] | None" = None
+    limits: Limits = DEFAULTS
 
 
 class CaptureDecoder:
@@ -84,10 +86,11 @@ class CaptureDecoder:
             templates="template" in wanted.only,
             counters="counter" in wanted.only,
             sampled_octets=wanted.envelope,
+            limits=wanted.limits,
         )
         self._accounts = Accounts()
         self.counts = dict.fromkeys(
-            ("packets", "datagrams", "flows", "other_lines", "other_packets", "lost", "reordered"), 0
+            ("packets", "datagrams", "flows", "other_lines", "other_packets", "lost", "reordered", "forgotten"), 0
         )
         self._gathering: Gathering | None = None
         self._selection: Selection | None = None
@@ -146,7 +149,9 @@ class CaptureDecoder:
             self._reject("", f"{self._fragments.lost} fragmented datagrams incomplete", "")
 
     def account(self) -> None:
-        """Count what the sequence numbers of all streams tell, and write the lines of type stats."""
+        """Count what the sequence numbers of all streams tell and what was forgotten; write the lines of type stats."""
+        if self.exports.exporters:
+            self.counts["forgotten"] = self.exports.exporters.forgotten
         for key, stream in all_streams(self._accounts, self.exports.exporters):
             self.counts["lost"] += stream.lost
             self.counts["reordered"] += stream.reordered
@@ -239,15 +244,14 @@ class CaptureDecoder:
     ) -> None:
         """Write what is in the export of the packet of this number. note: why not all of it was captured, or empty."""
         self.counts["datagrams"] += 1
-        place = f"packet {number}"
         if isinstance(decoded, FlowBatch):
-            self._write_batch(place, note, arrival, decoded)
-        elif isinstance(decoded, Iterator):
-            self._write_messages(place, decoded)
+            self._write_batch(number, note, arrival, decoded)
+        elif isinstance(decoded, Decoded):
+            self._write_decoded(f"packet {number}", arrival, decoded)
         else:
-            self._write_decoded(place, arrival, decoded)
+            self._write_messages(f"packet {number}", decoded)
 
-    def _write_batch(self, place: str, note: str, arrival: Arrival, batch: FlowBatch) -> None:
+    def _write_batch(self, number: int, note: str, arrival: Arrival, batch: FlowBatch) -> None:
         lost = self._accounts.batch(batch, arrival[0])
         flows = len(batch.records) // batch.template.length
         if "flow" in self._only:
@@ -255,7 +259,7 @@ class CaptureDecoder:
         if flows != batch.announced:
             reason = note or "the count in the header is wrong"
             text = f"{reason}; {flows} of {batch.announced} announced flows are there"
-            self._reject(place, text, "fewer flows than announced")
+            self._reject(f"packet {number}", text, "fewer flows than announced")
 
     def _write_flows(self, batch: FlowBatch, flows: int, lost: int, arrival: Arrival) -> None:
         """Sample and write the flows of a batch, so many. lost: what is missing before the first of them."""

@@ -22,7 +22,10 @@ MAY_IMPORT = {
     "records": ("capture.packet", "errors", "protocols", "rendering", "shapes"),
     "selection": ("protocols", "records", "sampling"),
     "skimming": ("capture.plain", "protocols", "sampling"),
-    "decoding": ("capture", "errors", "protocols", "records", "rendering", "sampling", "selection", "skimming"),
+    "decoding": (
+        *("capture", "columns.gathering", "errors", "protocols"),
+        *("records", "rendering", "sampling", "selection", "skimming"),
+    ),
     "template_file": ("errors", "protocols", "records", "rendering"),
     "sampling": ("errors", "records", "rendering"),
     "trust": ("errors",),

@@ -113,17 +113,13 @@ def decode_netflow5(datagram: bytes, missing: int = 0) -> FlowBatch | None:
         return None
     if not count and octets >= 48:
         raise _nothing_announced(5, octets)
-    return FlowBatch(
-        "netflow5",
-        NETFLOW5,
-        datagram[24 : 24 + 48 * min(count, octets // 48)],
-        engine_type << 8 | engine_id,
-        unix_ms(seconds, nanoseconds),
-        uptime,
-        sampling & 0x3FFF or 1,  # the two bits above the interval are the sampling mode
-        {"seq": sequence, "engine_type": engine_type, "engine_id": engine_id},
-        count,
-    )
+    records = datagram[24 : 24 + 48 * min(count, octets // 48)]
+    domain = engine_type << 8 | engine_id
+    rate = sampling & 0x3FFF or 1  # the two bits above the interval are the sampling mode
+    told = {"seq": sequence, "engine_type": engine_type, "engine_id": engine_id}
+    export_ms = unix_ms(seconds, nanoseconds)
+    # What FlowBatch() does, in a third of the time: nearly all that is captured in the field comes by here.
+    return tuple.__new__(FlowBatch, ("netflow5", NETFLOW5, records, domain, export_ms, uptime, rate, told, count))
 
 
 def decode_netflow6(datagram: bytes, missing: int = 0) -> FlowBatch | None:

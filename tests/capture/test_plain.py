@@ -206,7 +206,14 @@ def test_hostile_lengths(length, order):
 
 ROOT = Path(os.environ.get("OF_CORPORA", "/nonexistent"))
 MAGICS = (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\x0a\x0d\x0d\x0a")
-CAPTURES = [path for path in ROOT.rglob("*") if path.is_file() and path.open("rb").read(4) in MAGICS]
+
+
+def is_capture(path):
+    with path.open("rb") as file:
+        return file.read(4) in MAGICS
+
+
+CAPTURES = [path for path in ROOT.rglob("*") if path.is_file() and is_capture(path)]
 
 
 @pytest.mark.skipif(not CAPTURES, reason="OF_CORPORA is not set")
