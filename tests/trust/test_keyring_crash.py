@@ -91,8 +91,13 @@ def test_a_full_disk(tmp_path, room):
     code = f"""
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))
-{CHILD}"""
+_, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, most))
+try:
+    exec({CHILD!r})
+finally:  # for whoever measures this
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+"""
     argv = [sys.executable, "-c", code, str(path), "2", "2000", "20", "small"]
     done = subprocess.run(argv, capture_output=True, timeout=60, check=False)
     passed = acknowledged(done.stdout)

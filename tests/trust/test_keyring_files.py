@@ -8,7 +8,7 @@ import stat
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from trust.rings import KEYS, NOW, Small, judge, known, ring, sighting
+from trust.rings import KEYS, NOW, Small, judge, known, record, ring, sighting
 
 from overflowd_tools.errors import KeyFileError
 from overflowd_tools.trust import events
@@ -251,6 +251,33 @@ def test_a_bad_line_of_the_log_is_told_and_passed_over(path, line):
         assert told[0].startswith(f"{path}: octet {size}: ")
         assert told[0].endswith("; passed over")
         assert known(keyring)["records"][0][0] == KEYS[0].raw
+
+
+def test_rotations_in_a_ring(path):
+    with ring(path) as keyring:
+        judge(keyring, sighting())
+    with path.open("ab") as file:
+        for old, new in ((0, 1), (1, 2), (2, 0)):
+            times = {"time_ms": NOW, "until_ms": NOW + 1}
+            file.write(events.line("rotation", old=KEYS[old].text, new=KEYS[new].text, statement=times))
+    with ring(path) as keyring:
+        with keyring.update(NOW) as update:
+            update.revoke(KEYS[1], None, {"since_ms": 1})
+        assert [record(keyring, key).state for key in range(3)] == ["distrusted", "revoked", "distrusted"]
+
+
+def test_a_damaged_report_is_not_in_the_shorter_log(path):
+    with ring(path, limits=Small) as keyring:
+        judge(keyring, sighting(key=1), sighting(key=2))
+        with path.open("r+b") as file:
+            file.seek(path.read_bytes().index(b'"event":"report"'))
+            file.write(b"X")
+        judge(keyring, *(sighting(seq=seq, body=b"x" * 900) for seq in range(1, 40)))
+    told = []
+    with ring(path, told, Small) as keyring:
+        keyring.check()
+        assert judge(keyring, sighting(key=2)) == ["duplicate"]
+    assert told == []
 
 
 def test_of_many_bad_lines_ten_are_told(path):
