@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from overflowd_tools import command
 from overflowd_tools.decoding import LINE_TYPES, CaptureDecoder, Sampling, Wanted
 from overflowd_tools.errors import UsageError
+from overflowd_tools.protocols.bounds import Limits
 from overflowd_tools.protocols.detect import Rates
 from overflowd_tools.stream import Input, read_file, read_text, replace_file
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 17
 """Octets that are read at a time, at most."""
+_YEARS = 1_000_000_000
+"""Of seconds: more than any capture is long."""
 NUMPY_AFTER = 100_000
 """Flows after which there are likely so many more that importing numpy is worth its time."""
 
@@ -50,7 +53,34 @@ def options() -> command.Parser:
     add("--templates", action=command.Once, metavar="FILE", help="begin with the templates in FILE, and keep all there")
     add("--two-pass", action="store_true", help="use templates and options from anywhere in the FILEs")
     add("--elements", action=command.Once, metavar="FILE", help="information elements of your own")
+    add = parser.add_argument_group("limits").add_argument
+    add("--max-exporters", action=command.Once, type=_number, metavar="N", help="sessions to remember (10000)")
+    add("--max-templates", action=command.Once, type=_number, metavar="N", help="templates of each session (4096)")
+    add(
+        "--hold",
+        action=command.Once,
+        type=_seconds,
+        metavar="SECONDS",
+        help="how long data wait for their template (600; 0: not at all)",
+    )
+    add("--hold-size", action=command.Once, type=_number, metavar="BYTES", help="how much of them may wait (16777216)")
     return parser
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 12 and int(text)):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds <= _YEARS:  # nan is neither
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds")
+    return seconds
 
 
 def _line_types(text: str) -> tuple[str, ...]:
@@ -77,6 +107,7 @@ def run(context: command.Context) -> None:
         rates=_rates(args.sampling_rate) if args.sampling_rate else None,
         sampling=_sampling(args),
         table=_element_table(args.elements),
+        limits=Limits(args.max_exporters, args.max_templates, args.hold, args.hold_size),
     )
     decoder = _Decoder(context, wanted)
     may_save = bool(args.templates) and decoder.load_templates(args.templates)

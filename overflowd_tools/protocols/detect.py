@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from overflowd_tools.errors import DecodeError
+from overflowd_tools.protocols.bounds import DEFAULTS, Limits
 from overflowd_tools.protocols.netflow import decode_netflow1, decode_netflow5, decode_netflow6, decode_netflow7
 from overflowd_tools.protocols.netflow8 import decode_netflow8
 from overflowd_tools.protocols.templates import FlowBatch
@@ -52,13 +53,15 @@ class Decoder:
         templates: bool = False,
         counters: bool = True,
         sampled_octets: bool = True,
+        limits: Limits = DEFAULTS,
     ) -> None:
         """Take a source of information elements, and the sampling rates that the user knows better.
 
         survey: remember what exporters announce for others (survey.Survey), and show nothing. templates: give rows of
         templates. counters: read the counter samples of sFlow. sampled_octets: show the octets of sampled packets even
-        where they could be read.
+        where they could be read. limits: of what is remembered of exporters.
         """
+        self._limits = limits
         self._counters = counters
         self._sampled_octets = sampled_octets
         self._sflow: Callable[..., Decoded] | None = None
@@ -121,7 +124,7 @@ class Decoder:
         from overflowd_tools.protocols.survey import Survey
 
         make = Survey if self._survey else Exporters
-        exporters = self.exporters = make(self._table() if self._table else None)
+        exporters = self.exporters = make(self._table() if self._table else None, self._limits)
         rate_of = self._rates.of
 
         def decode_messages(data: bytes, arrival: Arrival) -> "Iterator[Message]":

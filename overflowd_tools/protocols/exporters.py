@@ -4,13 +4,14 @@ A session is what RFC 7011 section 8 calls a transport session's observation dom
 Nothing one exporter sends can change how the records of another are read.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary, finalize, proxy
 
 from overflowd_tools.protocols import options
 from overflowd_tools.protocols.announced import Announced
+from overflowd_tools.protocols.bounds import DEFAULTS, Limits
 from overflowd_tools.protocols.elements import ElementTable
 from overflowd_tools.protocols.layouts import Layout
 from overflowd_tools.protocols.lists import ListDecoder
@@ -31,7 +32,7 @@ ADDRESS_RATES = 8192
 MEMORY = 36_000_000
 """Octets of memory for templates and rates, by these shares; a template that many exporters announce counts once."""
 _MEMORY_LEFT = MEMORY * 15 // 16
-_FIELD_OCTETS, _RATE_OCTETS = 400, 200
+_FIELD_OCTETS, _RATE_OCTETS, _PLACE_OCTETS = 400, 200, 200
 _NEWCOMERS = 100
 """So many addresses that were heard once stay, even where many others were heard again."""
 _MISSED = 10_000
@@ -80,19 +81,31 @@ class DataSet(NamedTuple):
 class _Address:
     """The sessions of one exporter's address, the least recently heard first, and the cost of what they know."""
 
-    __slots__ = ("exporter", "fields", "options", "rates", "sessions")
+    __slots__ = ("exporter", "fields", "options", "places", "rates", "sessions")
 
-    def __init__(self, exporter: bytes) -> None:
+    def __init__(self, exporter: bytes, places: "_Places") -> None:
         self.exporter = exporter
         self.sessions: OrderedDict[tuple[str, int, int], Session] = OrderedDict()
         self.options: OrderedDict[int, options.Options] = OrderedDict()
         """By domain: exporters change their port at every restart, and what their options said still holds."""
         self.fields = 0
         self.rates = 0
+        self.places = places
 
-    @property
     def octets(self) -> int:
-        return self.fields * _FIELD_OCTETS + self.rates * _RATE_OCTETS
+        """Return its share of the memory: of what many know, a part."""
+        layouts = [layout for session in self.sessions.values() for layout in session.layouts.values()]
+        fields = sum(len(layout.members) * _FIELD_OCTETS // layout.users for layout in layouts)
+        return fields + len(layouts) * _PLACE_OCTETS + self.rates * _RATE_OCTETS
+
+
+class _Places:
+    """How many templates all sessions know, those that are the same counted for each."""
+
+    __slots__ = ("number",)
+
+    def __init__(self) -> None:
+        self.number = 0
 
 
 class Session:
@@ -100,7 +113,7 @@ class Session:
 
     __slots__ = (
         *("address", "fields", "glances", "layouts", "lists", "numbers", "options", "padding_told", "pending"),
-        *("restored", "stream"),
+        *("places", "restored", "stream"),
     )
 
     address: _Address
@@ -110,7 +123,8 @@ class Session:
         self.glances: dict[int | bytes, Any] = {}
         """What was worked out of the templates, to count records at a glance (see glance)."""
         self.fields = 0
-        """Of all its templates."""
+        self.places = 0
+        """Of all its templates, and how many these are."""
         self.restored: dict[int, int] = {}
         """Templates of an earlier run that were not announced since, and when they were last good, Unix seconds."""
         self.options = options.Options()
@@ -127,7 +141,8 @@ class Session:
         self.forget(layout.number)
         self.layouts[layout.number] = layout
         self.numbers[layout.options][layout.number] = None
-        self._count(len(layout.members))
+        layout.users += 1
+        self._count(len(layout.members), 1)
 
     def forget(self, number: int) -> Layout | None:
         """Forget a template, and return it."""
@@ -136,12 +151,21 @@ class Session:
         layout = self.layouts.pop(number, None)
         if layout is not None:
             del self.numbers[layout.options][number]
-            self._count(-len(layout.members))
+            layout.users -= 1
+            self._count(-len(layout.members), -1)
         return layout
 
-    def _count(self, fields: int) -> None:
+    def leave(self) -> None:
+        """Tell that it is forgotten itself."""
+        for layout in self.layouts.values():
+            layout.users -= 1
+        self._count(-self.fields, -self.places)
+
+    def _count(self, fields: int, places: int) -> None:
         self.fields += fields
+        self.places += places
         self.address.fields += fields
+        self.address.places.number += places
 
 
 class Exporters:
@@ -151,8 +175,11 @@ class Exporters:
     heard once go first, so that a flood of forged ones does not reach who has been there before.
     """
 
-    def __init__(self, table: ElementTable | None = None) -> None:
+    def __init__(self, table: ElementTable | None = None, limits: Limits = DEFAULTS) -> None:
         self._table = table
+        self._most_sessions = SESSIONS if limits.sessions is None else limits.sessions
+        self._address_sessions = min(ADDRESS_SESSIONS, self._most_sessions)
+        self._most_templates = TEMPLATES if limits.templates is None else limits.templates
         self._addresses: OrderedDict[bytes, _Address] = OrderedDict()
         """Those heard in more than one message."""
         self._newcomers: OrderedDict[bytes, _Address] = OrderedDict()
@@ -161,9 +188,13 @@ class Exporters:
         """The layouts that sessions know: exporters of one make announce the same templates."""
         self._fields = 0
         self._rates = 0
+        self._places = _Places()
         self._missed: dict[int, None] = {}
-        self._pending: Pending[Export] = Pending()
+        self._pending: Pending[Export] = Pending(octets=limits.hold_octets, age_s=limits.hold_s)
         self.forgotten = 0
+        """Sessions, and templates of others."""
+        self._reached: dict[str, bool] = {}
+        """Limits that were reached, and whether that was told."""
 
     def session(self, export: Export, *, trusted: bool = False) -> Session:
         """Return the session that a message belongs to. trusted: its exporter is no newcomer, even if not heard yet."""
@@ -179,14 +210,21 @@ class Exporters:
         session.options.sessions += 1
         address.options.move_to_end(export.domain)
         self._count += 1
-        if len(address.sessions) > ADDRESS_SESSIONS:
+        if len(address.sessions) > self._address_sessions:
+            self._reach(f"{self._address_sessions} sessions of an address")
             self._drop_session(address)
         if len(address.options) > ADDRESS_SESSIONS:
             self._drop_options(address)
-        if self._count > SESSIONS:
-            many = len(self._newcomers) > _NEWCOMERS
-            self._drop(self._newcomers if many or not self._addresses else self._addresses)
+        if self._count > self._most_sessions:
+            self._reach(f"{self._most_sessions} sessions of all exporters")
+            self._drop(self._crowd(address))
         return session
+
+    def _crowd(self, spared: _Address) -> OrderedDict[bytes, _Address]:
+        """Return those of whom one is to go, and not this one."""
+        many = len(self._newcomers) > _NEWCOMERS
+        crowds = (self._newcomers, self._addresses) if many else (self._addresses, self._newcomers)
+        return next(crowd for crowd in crowds if next(iter(crowd.values()), spared) is not spared)
 
     def heard(self, exporter: bytes, key: tuple[str, int, int]) -> Session | None:
         """Return the session (source, port, domain) of one more message of an exporter that is no newcomer, if any."""
@@ -258,6 +296,17 @@ class Exporters:
             for number, held in session.pending.counts():
                 yield key, number, held
 
+    def reached(self) -> list[str]:
+        """Return why templates and sessions were forgotten, each reason once."""
+        if all(self._reached.values()):
+            return []
+        news = [limit for limit, told in self._reached.items() if not told]
+        self._reached = dict.fromkeys(self._reached, True)
+        return [f"templates or sessions are forgotten: there are more than {limit}" for limit in news]
+
+    def _reach(self, limit: str) -> None:
+        self._reached.setdefault(limit, False)
+
     def elements(self) -> ElementTable:
         """Return the information elements."""
         if self._table is None:
@@ -271,7 +320,7 @@ class Exporters:
             return address
         address = self._newcomers.pop(exporter, None)
         known = self._newcomers if address is None and not trusted else self._addresses
-        address = known[exporter] = address or _Address(exporter)
+        address = known[exporter] = address or _Address(exporter, self._places)
         return address
 
     def _layout(self, announced: Announced, *, netflow9: bool) -> Layout:
@@ -303,25 +352,49 @@ class Exporters:
 
     @property
     def _octets(self) -> int:
-        return self._fields * _FIELD_OCTETS + self._rates * _RATE_OCTETS
+        return self._fields * _FIELD_OCTETS + self._places.number * _PLACE_OCTETS + self._rates * _RATE_OCTETS
 
     def _make_room(self, session: Session) -> None:
         """Forget templates and rates where there are too many after a session has learned one."""
         address = session.address
+        if address.fields > ADDRESS_FIELDS and (len(address.sessions) > 1 or len(session.layouts) > 1):
+            self._reach(f"{ADDRESS_FIELDS} fields in the templates of an address")
+        if len(session.layouts) > self._most_templates:
+            self._reach(f"{self._most_templates} templates of a session")
         while len(address.sessions) > 1 and address.fields > ADDRESS_FIELDS:
             self._drop_session(address)
-        while len(session.layouts) > TEMPLATES or (address.fields > ADDRESS_FIELDS and len(session.layouts) > 1):
+        while len(session.layouts) > self._most_templates or (
+            address.fields > ADDRESS_FIELDS and len(session.layouts) > 1
+        ):
             self._trim(session)
+        if self._octets > MEMORY:
+            self._reach(f"{MEMORY} octets of templates and sampling rates")
         while self._octets > MEMORY and next(iter(self._newcomers.values()), address) is not address:
             self._drop(self._newcomers)
+        if self._octets > MEMORY and address.exporter in self._newcomers:
+            self._shed(session)
         if self._octets > MEMORY:
-            self._drop_heaviest(session)
+            self._drop_likes(session)
 
-    def _drop_heaviest(self, session: Session) -> None:
-        """Forget the addresses that take most, with some to spare for what comes next; of this session's, a part."""
-        for address in sorted(self._addresses.values(), key=lambda each: -each.octets):
-            if self._octets <= _MEMORY_LEFT:
-                return
+    def _drop_likes(self, session: Session) -> None:
+        """Forget addresses until there is some room to spare; of this session's, a part.
+
+        Those of one size, by powers of two, are a class. The class that takes most loses the address that was heard
+        least recently. So neither a few that take much push out the many that take little, nor the other way round.
+        """
+        classes: dict[int, deque[tuple[_Address, int]]] = {}
+        taken: dict[int, int] = {}
+        for address in self._addresses.values():
+            octets = address.octets()
+            size = octets.bit_length()
+            classes.setdefault(size, deque()).append((address, octets))
+            taken[size] = taken.get(size, 0) + octets
+        while self._octets > _MEMORY_LEFT and taken:
+            size = max(taken, key=taken.__getitem__)
+            address, octets = classes[size].popleft()
+            taken[size] -= octets
+            if not classes[size]:
+                del taken[size]
             if address is session.address:
                 self._shed(session)
             else:
@@ -357,7 +430,7 @@ class Exporters:
         _, session = address.sessions.popitem(last=False)
         self._pending.drop_all(session.pending)
         session.options.sessions -= 1
-        address.fields -= session.fields
+        session.leave()
         self._count -= 1
         self.forgotten += 1
 

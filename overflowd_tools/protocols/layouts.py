@@ -69,6 +69,8 @@ class Layout:
         self.times = tuple(index for index, member in enumerate(self.members) if member.number in times.ELEMENTS)
         """Which members are times."""
         self.sections = sections_of([0 if member.reverse else member.number for member in self.members])
+        self.users = 0
+        """How many sessions know it."""
         self.simple: Simple | None = None
         """How its records render many at a time, if they do."""
         self.order, self.contested = order_of(self.members)

@@ -253,4 +253,5 @@ def decode_ipfix(message: bytes, exporters: Exporters, arrival: tuple[bytes, int
 
 def _message(walk: _Walk, how: How, lost: int, count: int) -> Message:
     rows = iter(()) if how.survey else walk.rows(how, lost)
+    walk.problems += walk.exporters.reached()
     return Message(walk.export, rows, walk.problems, walk.unknown, count)

@@ -48,7 +48,10 @@ class Place(Generic[Context]):
 class Pending(Generic[Context]):
     """What waits in all sessions. The oldest goes when there is too much, or when it has waited too long."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, octets: int | None = None, age_s: float | None = None) -> None:
+        """octets: most that is kept. age_s: for how many seconds; 0: nothing is."""
+        self._most = OCTETS if octets is None else octets
+        self._age_ns = AGE_NS if age_s is None else int(age_s * 1_000_000_000)
         self._all: OrderedDict[_Held[Context], None] = OrderedDict()
         self.octets = 0
         self.dropped = 0
@@ -57,13 +60,14 @@ class Pending(Generic[Context]):
     def hold(self, place: Place[Context], number: int, context: Context, content: bytes, now_ns: int) -> None:
         """Keep a data set with its context. now_ns: when it came, 0 if that is unknown."""
         held = _Held(place, number, context, content, now_ns)
-        while self._all and 0 < next(iter(self._all)).since_ns < now_ns - AGE_NS:
+        while self._all and 0 < next(iter(self._all)).since_ns < now_ns - self._age_ns:
             self._drop(next(iter(self._all)))
         many = number not in place.by_number and len(place.by_number) >= TEMPLATES
-        if many or place.octets + held.octets > SESSION_OCTETS:
+        too_much = place.octets + held.octets > SESSION_OCTETS or held.octets > self._most
+        if many or too_much or not self._age_ns:
             self.dropped += 1
             return
-        while self.octets + held.octets > OCTETS:
+        while self.octets + held.octets > self._most:
             self._drop(next(iter(self._all)))
         self._all[held] = None
         place.by_number.setdefault(number, []).append(held)

@@ -40,10 +40,10 @@ class _SurveyedSession(Session):
         layout = super().forget(number)
         if layout is not None and number not in self.aside:
             self.aside[number] = layout
-            self._count(len(layout.members))
+            self._count(len(layout.members), 1)
             while self.aside and self.address.fields > ADDRESS_FIELDS:
                 oldest = self.aside.pop(next(iter(self.aside)))
-                self._count(-len(oldest.members))
+                self._count(-len(oldest.members), -1)
         return layout
 
 

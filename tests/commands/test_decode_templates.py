@@ -224,3 +224,32 @@ def test_lines_of_statistics(place):
     assert json.loads(done.stderr)["lost"] == 6
     lost = [json.loads(line).get("seq_lost", 0) for line in done.stdout.splitlines()]
     assert lost == [0, 0, 0, 0, 3, 0, 0, 3]
+
+
+def test_limits_are_options(place):
+    """--max-exporters, --max-templates, --hold and --hold-size get to where they hold."""
+    more = build.ipfix(build.template(257, build.FLOW), build.template(258, build.FLOW))
+    place.write("all", FLOWS, TEMPLATE, more)
+    run = [place.run("--stats", *argv, "all") for argv in ((), ("--max-templates", "2"), ("--hold-size", "9"))]
+    flows = [done.stdout.count(b"\n") for done in run]
+    assert (flows, [done.returncode for done in run]) == ([2, 2, 0], [0, 1, 1])
+    assert b"there are more than 2 templates of a session\n" in run[1].stderr
+    assert json.loads(run[1].stderr.splitlines()[-1])["forgotten"] == 2
+    assert place.run("--hold", "0", "all").stdout == b""
+    done = place.run("--max-exporters", "1", "all", "all")
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        *(("--max-exporters", text) for text in ("0", "-1", "x", "1.5", "9" * 13)),
+        ("--max-templates", "0"),
+        ("--hold-size", "0"),
+        *(("--hold", text) for text in ("-1", "nan", "inf", "x")),
+    ],
+)
+def test_limits_that_cannot_be(place, argv):
+    done = place.run(*argv, "all")
+    assert done.returncode == 2
+    assert argv[1].encode() in done.stderr

@@ -9,6 +9,7 @@ import json
 import struct
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
+from typing import Any
 from unittest import mock
 
 from overflowd_tools.errors import DecodeError
@@ -76,11 +77,12 @@ def count(message: Message) -> int:
     return flows + sum(not isinstance(row, Batch) and row.type != "template" for row in message.rows)
 
 
-def honest_lines(datagram: bytes, known: Exporters) -> list[bytes]:
-    return [line for message in decode(datagram, 99, known) for line in WRITER.rows(message.rows)]
+def honest_lines(datagram: bytes, known: Exporters) -> list[dict[str, Any]]:
+    """The lines, but for the order of members: it tells how many records there were of a template, of anyone."""
+    return [json.loads(line) for message in decode(datagram, 99, known) for line in WRITER.rows(message.rows)]
 
 
-def expected() -> list[list[bytes]]:
+def expected() -> list[list[dict[str, Any]]]:
     known = Exporters(TABLE)
     return [honest_lines(datagram, known) for datagram in GOOD]
 
@@ -103,11 +105,11 @@ def joined(*datagrams: tuple[int, bytes]) -> bytes:
 
 
 def one_input(data: bytes) -> None:
-    known = Exporters(TABLE)
     # Heard twice, an exporter is no newcomer any more.
     steps = [(GOOD[0], None), (GOOD[1], None), *zip_longest(GOOD[2:], hostile(data))]
     lines, octets, records = [], 0, 0
     with mock.patch.multiple(exporters, **SMALL), mock.patch.object(announced, "MAX_FIELDS", MAX_FIELDS):
+        known = Exporters(TABLE)
         for good_one, bad_one in steps:
             if bad_one is not None:
                 octets += len(bad_one[1])

@@ -375,9 +375,6 @@ def test_who_was_there_before_stays(flood, monkeypatch):
     assert answered(decoder) == 4
 
 
-@pytest.mark.xfail(
-    strict=True, reason="who has most templates goes first, though it was heard just now and the others long ago"
-)
 def test_who_is_heard_now_stays_though_it_has_more_templates_than_others(monkeypatch):
     """Forged exporters that are heard twice each, with a template of ten fields; the victim has six of twenty."""
     small(monkeypatch)
@@ -392,7 +389,6 @@ def test_who_is_heard_now_stays_though_it_has_more_templates_than_others(monkeyp
     assert flows == [4] * 20
 
 
-@pytest.mark.xfail(strict=True, reason="Exporters.forgotten is counted, but neither --stats nor any message shows it")
 @pytest.mark.parametrize("flood", [forged_exporters, templates_of_one])
 def test_what_is_forgotten_is_told(flood, monkeypatch, decode):
     small(monkeypatch)
@@ -449,7 +445,6 @@ def test_poisoned_templates(decode):
     assert addresses == [("198.51.100.0", "203.0.113.0"), ("198.51.100.1", "203.0.113.1")]
 
 
-@pytest.mark.xfail(strict=True, reason="the manual says that there are bounds, but not which")
 def test_limits_are_in_the_manual():
     manual = (TOP / "man" / "of-decode.1").read_text()
     for limit in ("10,000", "65,536", "4096", "16 MiB", "256", "10 minutes"):
