@@ -234,7 +234,7 @@ def test_limits_are_options(place):
     flows = [done.stdout.count(b"\n") for done in run]
     assert (flows, [done.returncode for done in run]) == ([2, 2, 0], [0, 1, 1])
     assert b"there are more than 2 templates of a session\n" in run[1].stderr
-    assert json.loads(run[1].stderr.splitlines()[-1])["forgotten"] == 2
+    assert json.loads(run[1].stderr.splitlines()[-1])["forgotten"] == 1
     assert place.run("--hold", "0", "all").stdout == b""
     done = place.run("--max-exporters", "1", "all", "all")
     assert (done.returncode, done.stderr) == (0, b"")
