@@ -161,6 +161,7 @@ def _sighting(report: "Report") -> "tuple[Sighting, dict[str, Any], str]":
 
     members = report.members
     metadata, contact = members["metadata"], members.get("contact")
+    total = metadata.get("total", {}) if report.version > 1 else {}
     epoch, seq = (metadata["epoch"], metadata["seq"]) if report.version > 1 else (0, 0)
     seen = Sighting(
         report.key,
@@ -172,6 +173,8 @@ def _sighting(report: "Report") -> "tuple[Sighting, dict[str, Any], str]":
         epoch,
         seq,
         f"{contact['identity']} <{contact['email']}>" if contact else "",
+        total.get("packets", 0),
+        total.get("octets", 0),
     )
     return seen, members["flowdata"]["data"], metadata.get("role", "")
 

@@ -30,6 +30,9 @@ class Sighting(NamedTuple):
     seq: int
     """The number of the report; 0 for those of version 1, which have none."""
     contact: str = ""
+    packets: int = 0
+    octets: int = 0
+    """The running totals of the recipient, 0 where the report has none."""
     confirmed: bytes = b""
     """8 octets that stand for the flow of our own that confirms it, or none."""
     contradicted: bool = False
@@ -54,6 +57,8 @@ def report_line(seen: Sighting, digest: bytes, at_ms: int, *, new_contact: bool,
     more = b""
     if new_contact:
         more += b',"contact":%s' % json.dumps(seen.contact).encode()
+    if seen.packets:
+        more += b',"packets":%d,"octets":%d' % (seen.packets, seen.octets)
     if seen.confirmed:
         more += b',"confirmed":"%s"' % seen.confirmed.hex().encode()
     if seen.contradicted:

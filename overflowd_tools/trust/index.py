@@ -9,7 +9,7 @@ import sqlite3
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from overflowd_tools.errors import KeyFileError
 from overflowd_tools.trust.reputation import FIELDS, Numbers, Record
@@ -22,7 +22,8 @@ _SCHEMA = {
     "keys": f"CREATE TABLE keys ({_COLUMNS}) WITHOUT ROWID",
     "numbers": (
         "CREATE TABLE numbers (key BLOB, epoch INTEGER, recipient TEXT, low INTEGER NOT NULL, high INTEGER NOT NULL, "
-        "received INTEGER NOT NULL, last_ms INTEGER NOT NULL, PRIMARY KEY (key, epoch, recipient)) WITHOUT ROWID"
+        "received INTEGER NOT NULL, packets INTEGER NOT NULL, octets INTEGER NOT NULL, last_ms INTEGER NOT NULL, "
+        "PRIMARY KEY (key, epoch, recipient)) WITHOUT ROWID"
     ),
     "window": (
         "CREATE TABLE window (slot BLOB PRIMARY KEY, digest BLOB NOT NULL, key BLOB NOT NULL, "
@@ -38,6 +39,9 @@ _SCHEMA = {
 }
 SUFFIXES = ("", "-wal", "-shm", "-journal")
 """What follows the name of the index in the names of the files that SQLite has for it."""
+_NUMBERS = ("key", "epoch", "recipient", "low", "high", "received", "packets", "octets", "last_ms")
+Series = tuple[bytes, int, str]
+"""Key, epoch and recipient, within which reports are numbered."""
 _MARKS = ", ".join("?" * len(FIELDS))
 
 
@@ -53,6 +57,24 @@ class Entry(NamedTuple):
     """Where its line is in the log."""
     passed: int
     """Whether it was passed on; one that was held back may come again."""
+
+
+class Cache:
+    """Records and numbers that were read from the index, good as long as nobody else writes it."""
+
+    limit = 1 << 14
+
+    def __init__(self) -> None:
+        self.records: dict[bytes, Record | None] = {}
+        self.numbers: dict[Series, Numbers | None] = {}
+        self.highest: dict[bytes, int] = {}
+        """The highest number in the window of each series that slots begin with."""
+
+    def shrink(self) -> None:
+        """Forget all when there is too much of it."""
+        for held in (self.records, self.numbers, self.highest):
+            if len(held) > self.limit:
+                held.clear()
 
 
 class Index:
@@ -130,14 +152,17 @@ class Index:
 
     def numbers(self, key: bytes, epoch: int, recipient: str) -> Numbers | None:
         """Return the numbers of the reports to one recipient."""
-        chosen = "SELECT low, high, received FROM numbers WHERE key = ? AND epoch = ? AND recipient = ?"
+        chosen = (
+            "SELECT low, high, received, packets, octets FROM numbers WHERE key = ? AND epoch = ? AND recipient = ?"
+        )
         row = self._database.execute(chosen, (key, epoch, recipient)).fetchone()
         return Numbers(*row) if row else None
 
-    def all_numbers(self, key: bytes) -> list[tuple[int, str, int, int, int, int]]:
-        """Return (epoch, recipient, low, high, received, last_ms) of every recipient of a key."""
-        chosen = "SELECT epoch, recipient, low, high, received, last_ms FROM numbers WHERE key = ? ORDER BY last_ms"
-        return self._database.execute(chosen, (key,)).fetchall()
+    def all_numbers(self, key: bytes) -> list[dict[str, Any]]:
+        """Return epoch, to, low, high, received, packets, octets and last_ms of every recipient of a key."""
+        chosen = f"SELECT {', '.join(_NUMBERS[1:])} FROM numbers WHERE key = ? ORDER BY last_ms"  # noqa: S608 - our names
+        names = [name.replace("recipient", "to") for name in _NUMBERS[1:]]
+        return [dict(zip(names, row, strict=True)) for row in self._database.execute(chosen, (key,))]
 
     def entry(self, slot: bytes) -> Entry | None:
         """Return the report of this slot in the window."""
@@ -163,9 +188,12 @@ class Index:
         values = (record.values() for record in records)
         self._database.executemany(f"REPLACE INTO keys VALUES ({_MARKS})", values)  # noqa: S608 - marks alone
 
-    def put_numbers(self, rows: Iterable[tuple[bytes, int, str, int, int, int, int]]) -> None:
-        """Write (key, epoch, recipient, low, high, received, last_ms)."""
-        self._database.executemany("REPLACE INTO numbers VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+    def put_numbers(self, rows: Iterable[tuple[Series, Numbers, int]]) -> None:
+        """Write the numbers of some recipients, each with the time of the last report."""
+        values = (
+            (*series, of.low, of.high, of.received, of.packets, of.octets, last_ms) for series, of, last_ms in rows
+        )
+        self._database.executemany("REPLACE INTO numbers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
 
     def put_entries(self, entries: Iterable[Entry]) -> None:
         """Write entries of the window."""

@@ -18,11 +18,11 @@ from typing import Any
 
 from overflowd_tools.errors import KeyFileError
 from overflowd_tools.trust import events
-from overflowd_tools.trust.index import SUFFIXES, Index
+from overflowd_tools.trust.index import SUFFIXES, Cache, Index
 from overflowd_tools.trust.keys import PublicKey
 from overflowd_tools.trust.log import Log
 from overflowd_tools.trust.reputation import FIELDS, Record
-from overflowd_tools.trust.update import Cache, Update
+from overflowd_tools.trust.update import Update
 
 
 class Limits:
@@ -107,10 +107,7 @@ class Keyring:
             record = index.record(key.raw)
             if record is None:
                 return None
-            numbers = [
-                {"epoch": epoch, "to": to, "first": low, "last": high, "received": received, "last_ms": last_ms}
-                for epoch, to, low, high, received, last_ms in index.all_numbers(key.raw)
-            ]
+            numbers = index.all_numbers(key.raw)
             proofs = {kind: json.loads(text) for kind, text in sorted(index.statements(key.raw).items())}
         recipients = len({number["to"] for number in numbers})
         return {**record.summary(), "recipients": recipients, "numbers": numbers, "statements": proofs}
@@ -216,10 +213,7 @@ class Keyring:
     def _store(self, index: Index, update: Update) -> None:
         index.put_records(update.changed.values())
         index.put_entries(update.entries.values())
-        index.put_numbers(
-            (*number, numbers.low, numbers.high, numbers.received, last_ms)
-            for number, (numbers, last_ms) in update.numbers.items()
-        )
+        index.put_numbers((series, *numbers) for series, numbers in update.numbers.items())
         for (key, kind), text in update.statements.items():
             index.put_statement(key, kind, text)
         self._bound_keys(index, update)
@@ -306,9 +300,8 @@ class Keyring:
         for record in index.records():
             yield _snapshot(record)
             key = record.text
-            for epoch, to, low, high, received, last_ms in index.all_numbers(record.key):
-                numbers = {"low": low, "high": high, "received": received, "last_ms": last_ms}
-                yield events.line("numbers", key=key, epoch=epoch, to=to, **numbers)
+            for numbers in index.all_numbers(record.key):
+                yield events.line("numbers", key=key, **numbers)
             for kind, text in index.statements(record.key).items():
                 yield events.line("statement", key=key, kind=kind, statement=json.loads(text))
 

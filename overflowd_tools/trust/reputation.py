@@ -209,14 +209,16 @@ def why_too_low(state: str, required: str) -> str | None:
 
 
 class Numbers:
-    """The numbers of the reports of one key to one recipient in one epoch."""
+    """The numbers of the reports of one key to one recipient in one epoch, and the running totals of the last one."""
 
-    __slots__ = ("high", "low", "received")
+    __slots__ = ("high", "low", "octets", "packets", "received")
 
-    def __init__(self, low: int = 0, high: int = 0, received: int = 0) -> None:
+    def __init__(self, low: int = 0, high: int = 0, received: int = 0, packets: int = 0, octets: int = 0) -> None:
         self.low = low
         self.high = high
         self.received = received
+        self.packets = packets
+        self.octets = octets
 
     @property
     def missing(self) -> int:
@@ -226,10 +228,20 @@ class Numbers:
         """
         return max(self.high - self.low + 1 - self.received, 0) if self.received else 0
 
-    def arrived(self, number: int) -> int:
+    def contradicted_by(self, number: int, packets: int, octets: int) -> bool:
+        """Tell whether a report with these running totals, 0 if it has none, makes them go back."""
+        if not packets or not self.packets:
+            return False
+        later = number > self.high
+        return (
+            packets < self.packets or octets < self.octets if later else packets > self.packets or octets > self.octets
+        )
+
+    def arrived(self, number: int, packets: int = 0, octets: int = 0) -> int:
         """Take in a number that is new, and return by how much more is missing (less than 0: a gap was filled)."""
         before = self.missing
         self.low = min(self.low, number) if self.received else number
-        self.high = max(self.high, number)
+        if number > self.high:
+            self.high, self.packets, self.octets = number, packets, octets
         self.received += 1
         return self.missing - before

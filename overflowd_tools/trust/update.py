@@ -12,12 +12,11 @@ from typing import Any, NamedTuple, TypeVar
 from overflowd_tools.errors import KeyFileError
 from overflowd_tools.trust import events
 from overflowd_tools.trust.events import Event, Sighting
-from overflowd_tools.trust.index import Entry, Index
+from overflowd_tools.trust.index import Cache, Entry, Index, Series
 from overflowd_tools.trust.keys import PublicKey
 from overflowd_tools.trust.log import Log
 from overflowd_tools.trust.reputation import DECISIONS, FIELDS, Numbers, Record, why_too_low
 
-_CACHED = 1 << 14
 _Name = TypeVar("_Name")
 _Value = TypeVar("_Value")
 
@@ -29,22 +28,6 @@ class Verdict(NamedTuple):
     """The state of its key before this report."""
     reason: str | None
     """Why it is not to be passed on, or None. What stands before a colon is the kind of reason."""
-
-
-class Cache:
-    """Records and numbers that were read from the index, good as long as nobody else writes it."""
-
-    def __init__(self) -> None:
-        self.records: dict[bytes, Record | None] = {}
-        self.numbers: dict[tuple[bytes, int, str], Numbers | None] = {}
-        self.highest: dict[bytes, int] = {}
-        """The highest number in the window of each series that slots begin with."""
-
-    def shrink(self) -> None:
-        """Forget all when there is too much of it."""
-        for held in (self.records, self.numbers, self.highest):
-            if len(held) > _CACHED:
-                held.clear()
 
 
 class Update:
@@ -60,7 +43,7 @@ class Update:
         self._place = log.size
         self._line_at: dict[int, bytes] = {}
         self.changed: dict[bytes, Record] = {}
-        self.numbers: dict[tuple[bytes, int, str], tuple[Numbers, int]] = {}
+        self.numbers: dict[Series, tuple[Numbers, int]] = {}
         self.entries: dict[bytes, Entry] = {}
         self.statements: dict[tuple[bytes, str], bytes] = {}
         self.grown: set[bytes] = set()
@@ -202,7 +185,7 @@ class Update:
         self._enter(record, entry, self._now_ms)
         record.saw(self._now_ms, seen.contact or record.contact, seen.confirmed)
         record.contradictions += seen.contradicted
-        self._arrived(record, seen.to, seen.epoch, seen.seq, self._now_ms)
+        self._arrived(record, (record.key, seen.epoch, seen.to), seen.seq, (seen.packets, seen.octets), self._now_ms)
         self._add(line)
 
     def _prove(self, record: Record, seen: Sighting, entry: Entry) -> str:
@@ -248,16 +231,16 @@ class Update:
         record.remembered += 1
         self.changed[record.key] = record
 
-    def _arrived(self, record: Record, to: str, epoch: int, seq: int, at_ms: int) -> None:
+    def _arrived(self, record: Record, series: Series, seq: int, totals: tuple[int, int], at_ms: int) -> None:
         if not seq:
             return
-        number = (record.key, epoch, to)
-        numbers = self._numbers(*number)
+        numbers = self._numbers(*series)
         if not numbers:
-            numbers = self._cache.numbers[number] = Numbers()
+            numbers = self._cache.numbers[series] = Numbers()
             self.grown.add(record.key)
-        record.lost(numbers.arrived(seq))
-        self.numbers[number] = (numbers, at_ms)
+        record.contradictions += numbers.contradicted_by(seq, *totals)
+        record.lost(numbers.arrived(seq, *totals))
+        self.numbers[series] = (numbers, at_ms)
 
     def _follows(self, key: PublicKey, other: PublicKey) -> bool:
         """Tell whether a key came from another by rotations."""
@@ -276,12 +259,14 @@ class Update:
     def _report(self, event: Event, place: int) -> None:
         contact, confirmed = event.text("contact"), event.octets("confirmed", 8)
         contradicted = min(event.integer("contradicted"), 1)
+        totals = event.integer("packets"), event.integer("octets")
         record = self._kept(event, place)
         if record:
             at_ms = event.integer("at_ms")
             record.saw(at_ms, contact or record.contact, confirmed)
             record.contradictions += contradicted
-            self._arrived(record, event.text("to"), event.integer("epoch"), event.integer("seq"), at_ms)
+            series = (record.key, event.integer("epoch"), event.text("to"))
+            self._arrived(record, series, event.integer("seq"), totals, at_ms)
 
     def _kept(self, event: Event, place: int) -> Record | None:
         """Take a report into the window, and return the record of its key; None if it is there already."""
@@ -385,7 +370,7 @@ class Update:
 
     def _snapshot_numbers(self, event: Event, place: int) -> None:  # noqa: ARG002
         number = (event.key().raw, event.integer("epoch"), event.text("to"))
-        numbers = Numbers(event.integer("low"), event.integer("high"), event.integer("received"))
+        numbers = Numbers(*(event.integer(name) for name in ("low", "high", "received", "packets", "octets")))
         self._cache.numbers[number] = numbers
         self.numbers[number] = (numbers, event.integer("last_ms"))
 

@@ -56,7 +56,7 @@ def known(keyring) -> dict:
         return {
             "records": records,
             "window": sorted(entry._replace(place=0) for entry in index.entries()),
-            "numbers": [sorted(index.all_numbers(key)) for key in keys],
+            "numbers": [sorted(map(str, index.all_numbers(key))) for key in keys],
             "statements": [index.statements(key) for key in keys],
         }
 

@@ -8,7 +8,7 @@ import pytest
 from trust.rings import HOUR, KEYS, NOW, Small, judge, known, record, ring, sighting
 
 from overflowd_tools.errors import KeyFileError
-from overflowd_tools.trust import update as updating
+from overflowd_tools.trust.index import Cache
 
 
 @pytest.fixture
@@ -145,6 +145,25 @@ def test_gaps_in_the_numbers_are_counted(path):
         assert record(keyring).missing == 2**53 - 1
 
 
+def test_totals_that_go_back_are_contradictions(path):
+    with ring(path) as keyring:
+        judge(keyring, sighting(seq=2, packets=20, octets=200), sighting(seq=4, packets=40, octets=400))
+        judge(
+            keyring,
+            sighting(seq=3, packets=30, octets=300),
+            sighting(seq=5),
+            sighting(seq=1, to="192.0.2.2", packets=1),
+        )
+        assert record(keyring).contradictions == 0
+        judge(keyring, sighting(seq=7, packets=70, octets=700))
+        judge(keyring, sighting(seq=8, packets=69, octets=700), sighting(seq=9, packets=90, octets=600))
+        judge(keyring, sighting(seq=6, packets=91, octets=10))
+        assert (record(keyring).contradictions, record(keyring).state) == (3, "unknown")
+        before = known(keyring)
+        keyring.check()
+        assert known(keyring) == before
+
+
 def test_our_own_records_speak(path):
     with ring(path) as keyring:
         judge(keyring, sighting(seq=1, confirmed=b"12345678"), sighting(seq=2, contradicted=True), sighting(seq=3))
@@ -271,7 +290,7 @@ def test_a_flood_of_keys_leaves_those_that_count(path):
 
 def test_what_is_read_again_is_the_same(path, monkeypatch):
     """The cache of records and numbers is bounded, too."""
-    monkeypatch.setattr(updating, "_CACHED", 2)
+    monkeypatch.setattr(Cache, "limit", 2)
     with ring(path) as keyring:
         for seq in range(1, 4):
             assert judge(keyring, *(sighting(key=key, seq=2 * seq) for key in range(5))) == [None] * 5
@@ -285,7 +304,7 @@ def test_recipients_are_bounded(path):
             judge(keyring, sighting(to=f"192.0.2.{number}"), now=NOW + number)
         with keyring.reading() as index:
             rows = index.all_numbers(KEYS[0].raw)
-        assert [row[1] for row in rows] == [f"192.0.2.{number}" for number in range(22, 30)]
+        assert [row["to"] for row in rows] == [f"192.0.2.{number}" for number in range(22, 30)]
 
 
 def test_a_shorter_log_says_the_same(path):
