@@ -12,7 +12,7 @@ import time
 import pytest
 from harness import TOP
 
-from overflowd_tools.reports import canonical, report, statements, writer
+from overflowd_tools.reports import batch, canonical, report, statements, writer
 from overflowd_tools.trust.keys import SecretKey
 
 COMMAND = [sys.executable, "-m", "overflowd_tools.commands.verify"]
@@ -142,6 +142,20 @@ def test_an_equivocation_is_proven_to_others():
     other = subprocess.run([*OF_KEY, "import", "--keyring", "other"], input=evidence, capture_output=True, check=True)
     assert other.stderr == b""
     assert reasons(of_verify("--keyring", "other", lines=Reporter().lines())) == ["line 1: distrusted key"]
+
+
+def test_reports_of_a_batch_are_like_any_other():
+    """What counts is what was signed, not how: the same report with a signature of its own is the same report."""
+    bodies = [canonical.decode(line) for line in Reporter().lines(3)]
+    signed = [report.signable(members) for members in bodies]
+    batched = [report.with_proof(body, proof) for body, proof in zip(signed, batch.sign(signed, KEY), strict=True)]
+    alone = [report.with_signature(body, KEY.sign(body)) for body in signed]
+    done = of_verify("--keyring", "ring", lines=[*batched, batched[0], *alone])
+    assert len(marks(done)) == 3
+    assert reasons(done) == [f"line {number}: duplicate" for number in (4, 5, 6, 7)]
+    done = of_verify("--keyring", "ring", lines=[signed_again(alone[1], sampling_rate=100)])
+    assert reasons(done) == ["line 1: equivocation"]
+    assert statements.read(of_key("export", KEY.public.text).rstrip()).first == batched[1]
 
 
 def test_rotation_and_revocation():
