@@ -97,7 +97,9 @@ def opened(sealed: "Sealed", keys: "Mapping[bytes, Sequence[ReceivingKey]]") -> 
         raise RecordError(f"cannot be opened: damaged, or not for our key, {place}")
     if report is None:
         raise RecordError(f"not a report: what is sealed for our key, {place}")
-    if sealed.to not in (None, report.to):
+    if sealed.to is not None and (
+        report.to is None or addresses.pack_address(sealed.to) != addresses.pack_address(report.to)
+    ):
         raise RecordError(f"wrong recipient: sealed to {sealed.to}, and its report is to {report.to}")
     return report
 

@@ -51,8 +51,9 @@ def _prefix(text: str) -> addresses.Prefix:
 def run(context: command.Context) -> None:
     """Write a line for each report that is let in, until a signal ends it."""
     own = context.args.own
-    counts = context.counts = {"datagrams": 0, "reports": 0, "dropped_by_the_kernel": 0}
-    seen = admission.Seen()
+    counts = context.counts = {"datagrams": 0, "reports": 0, "sealed": 0, "dropped_by_the_kernel": 0}
+    # Two memories: garbage that claims to be sealed, of which nothing can be told, must not use up that of the others.
+    seen, seen_sealed = admission.Seen(), admission.Seen()
     with sockets.Receiver(context.args.listen or [sockets.Endpoint(None, PORT)], context.say) as receiver:
         for endpoint, octets in receiver.granted():
             context.note(f"listening on UDP {endpoint}, with a receive buffer of {octets} bytes")
@@ -62,12 +63,13 @@ def run(context: command.Context) -> None:
             counts["dropped_by_the_kernel"] = receiver.dropped()
             for datagram in batch:
                 counts["datagrams"] += 1
+                sealed = admission.is_sealed(datagram.payload)
                 try:
-                    line = admit(datagram, own, seen)
+                    line = admit_sealed(datagram, own, seen_sealed) if sealed else admit(datagram, own, seen)
                 except RecordError as error:
                     _refuse(context, datagram, error)
                     continue
-                counts["reports"] += 1
+                counts["sealed" if sealed else "reports"] += 1
                 context.output.write(line + b"\n")
     # What strangers send is no failure of this run.
     context.status = 0
@@ -96,12 +98,30 @@ def admit(datagram: sockets.Datagram, own: Sequence[addresses.Prefix], seen: adm
     return found.text
 
 
+def admit_sealed(datagram: sockets.Datagram, own: Sequence[addresses.Prefix], seen: admission.Seen) -> bytes:
+    """Return the sealed report in a datagram as a line for of-open. Nothing can be told about what is inside.
+
+    Where the address that it came to decides, the line names it, for of-open to hold the report against.
+    Raises RecordError for a datagram that is not let in.
+    """
+    admission.check_sealed_shape(datagram.payload)
+    from overflowd_tools.reports import sealed  # after the check that most garbage fails
+
+    found = sealed.unpack(datagram.payload)
+    now_ms = datagram.time_ns // 1_000_000
+    seen.check(datagram.payload, now_ms, now_ms, now_ms)
+    return (found if own else found._replace(to=_text(datagram.destination))).line()
+
+
+def _text(address: bytes) -> str:
+    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
+
+
 def _refuse(context: command.Context, datagram: sockets.Datagram, error: RecordError) -> None:
     kind = error.kind if isinstance(error, admission.RefusedError) else "malformed"
     context.counts[kind] = context.counts.get(kind, 0) + 1
-    source = socket.inet_ntop(socket.AF_INET if len(datagram.source) == 4 else socket.AF_INET6, datagram.source)
     place = f"port {datagram.source_port}: datagram {context.counts['datagrams']}"
-    context.reject(source, place, str(error), kind.replace("_", " "))
+    context.reject(_text(datagram.source), place, str(error), kind.replace("_", " "))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from overflowd_tools import command
@@ -16,6 +17,7 @@ from overflowd_tools.errors import RecordError
 
 if TYPE_CHECKING:
     from overflowd_tools.reports.report import Report
+    from overflowd_tools.reports.sealed import Sealed
 
 PORT = 65535
 
@@ -110,6 +112,7 @@ def run(context: command.Context) -> None:
 
 
 def _deliver(context: command.Context, delivery: "_Delivery") -> None:
+    from overflowd_tools.reports import sealed
     from overflowd_tools.reports.reader import read_line
 
     for source in context.inputs():
@@ -117,7 +120,7 @@ def _deliver(context: command.Context, delivery: "_Delivery") -> None:
             if context.stop:
                 break
             try:
-                report = read_line(line)
+                report = read_line(line) or sealed.read_line(line)
             except RecordError as error:
                 reason = str(error)
                 context.reject(source.name, f"line {number}", reason, reason.partition(":")[0])
@@ -140,8 +143,9 @@ class _ToEnds:
         self._limits = limits.Limits(_settings(args, rate=100.0, bitrate=1e6))
         self._recent = limits.Recent(args.repeat_after)
 
-    def admit(self, report: "Report", payload: bytes) -> udp.Peer | str:
+    def admit(self, report: "Report | Sealed", payload: bytes) -> udp.Peer | str:
         """Return where this report goes, or why it does not go."""
+        flow = report.flow or blake2b(payload, digest_size=16).digest()
         if report.to is None:
             return "no recipient"
         address = addresses.pack_address(report.to)
@@ -150,13 +154,13 @@ class _ToEnds:
         if reason := self._deny.reason(address):
             return reason
         now = time.monotonic_ns()
-        if self._recent.has(report.flow, now):
+        if self._recent.has(flow, now):
             return "repeated"
         if reason := self._limits.refusal(address, now):
             return reason
         peer = udp.recipient(address, self._port)
         self._limits.take(address, peer.octets(payload), now)
-        self._recent.add(report.flow, now)
+        self._recent.add(flow, now)
         return peer
 
 
@@ -171,7 +175,7 @@ class _ToCollector:
         self._waits = not args.dry_run and (args.rate or args.bitrate)
         self._limits = limits.Limits(_settings(args, rate=math.inf, bitrate=math.inf))
 
-    def admit(self, _: "Report", payload: bytes) -> udp.Peer | str:
+    def admit(self, _: "Report | Sealed", payload: bytes) -> udp.Peer | str:
         """Return the collector, once it may have the next report."""
         if self._waits:
             while wait := self._limits.wait_total(time.monotonic_ns()):
@@ -206,19 +210,20 @@ class _Delivery:
         """Begin. sender: none in a dry run."""
         import orjson
 
-        from overflowd_tools.reports import envelope
+        from overflowd_tools.reports import envelope, sealed
 
         self._context = context
         self._route = route
         self._sender = sender
         self._pack = envelope.pack
+        self._sealed_type = sealed.Sealed
         self._dumps = orjson.dumps
         self._logs = context.args.verbose or context.args.dry_run
         self._done = "sent" if sender else "send"
         self._refusals: Counter[str] = Counter()
         context.counts.update({self._done: 0, "refused": 0, "other_lines": 0})
 
-    def deliver(self, report: "Report") -> None:
+    def deliver(self, report: "Report | Sealed") -> None:
         """Send a report, unless there is a reason not to."""
         self._settle(report.to, self._attempt(report))
 
@@ -239,16 +244,20 @@ class _Delivery:
         self._context.status = max(self._context.status, 1)
         self._context.say(message)
 
-    def _attempt(self, report: "Report") -> str | None:
+    def _attempt(self, report: "Report | Sealed") -> str | None:
         """Send a report. Returns None, or the reason why it was not sent."""
-        if report.version != 2:
+        if isinstance(report, self._sealed_type):
+            pack = report.datagram
+        elif report.version != 2:
             return f"version {report.version}"
+        else:
+            pack = partial(self._pack, report.key, report.signature, report.signed)
         try:
             report.check_time(time.time_ns() // 1_000_000)
         except RecordError as error:
             return str(error).partition(":")[0]
         try:
-            payload = self._pack(report.key, report.signature, report.signed)
+            payload = pack()
         except RecordError:
             return "size"
         peer = self._route.admit(report, payload)

@@ -16,11 +16,14 @@ LARGEST = 1200  # as overflowd-report(5) has it
 BRACKETS = 16
 LONGEST_COMMENT = 160
 SIGNATURE_LINE = 100  # base64 of algorithm (2 octets), key number (8) and signature (64)
+SEALED_OVERHEAD = 56  # magic number (4 octets), hint (4) and what the box adds (48)
+BLOCK = 64  # what is sealed is padded to a multiple of so many octets
 FRESH_MS = 120_000
 REMEMBERED = 1 << 15  # some 6 MB
 
 _COMMENT = b"untrusted comment: "
 _MESSAGE = b'{"$schema":"overflowd-report/'
+_SEALED = b"OFX1"
 
 
 class RefusedError(RecordError):
@@ -50,6 +53,18 @@ def check_shape(datagram: bytes) -> None:
         raise RefusedError("wrong_lines", f"its signature line is not of {SIGNATURE_LINE} octets")
     if not datagram.startswith(_MESSAGE, signature_end + 1):
         raise RefusedError("wrong_start", "what is signed is not a report")
+
+
+def is_sealed(datagram: bytes) -> bool:
+    """Tell whether a datagram claims to be a sealed report."""
+    return datagram.startswith(_SEALED)
+
+
+def check_sealed_shape(datagram: bytes) -> None:
+    """Refuse what cannot be the datagram form of a sealed report (overflowd-report(5)). Raises RefusedError."""
+    padded = len(datagram) - SEALED_OVERHEAD
+    if not (0 < padded <= LARGEST - SEALED_OVERHEAD) or (padded % BLOCK and len(datagram) != LARGEST):
+        raise RefusedError("wrong_size", f"{len(datagram)} octets, which no sealed report has")
 
 
 def check_recipient(to: str | None, local: bytes, own: Sequence[Prefix] = ()) -> None:

@@ -184,7 +184,7 @@ def test_a_line_at_once_for_each_report(port):
             send(packed(signed), port)
             assert receiving.line() == line(signed) + b"\n"
         assert receiving.end() == (0, b"")
-        assert receiving.stderr == b"of-recv: 3 datagrams, 3 reports, 0 dropped by the kernel, 0 rejected\n"
+        assert receiving.stderr == b"of-recv: 3 datagrams, 3 reports, 0 sealed, 0 dropped by the kernel, 0 rejected\n"
 
 
 @needs_ipv6
@@ -231,11 +231,12 @@ def test_the_garbage_of_strangers_is_counted_and_no_failure(port, number):
         "of-recv: 40 more not shown: wrong start",
         "of-recv: 9 more not shown: duplicate",
     ]
-    assert counts.startswith("of-recv: 171 datagrams, 1 reports, 0 dropped by the kernel, 100 wrong size, ")
+    assert counts.startswith("of-recv: 171 datagrams, 1 reports, 0 sealed, 0 dropped by the kernel, 100 wrong size, ")
     assert json.loads(stats) == {
         "command": "of-recv",
         "datagrams": 171,
         "reports": 1,
+        "sealed": 0,
         "dropped_by_the_kernel": 0,
         "wrong_size": 100,
         "wrong_start": 50,
@@ -287,7 +288,7 @@ def test_drops_are_told(port):
     drops = [text for text in receiving.stderr.splitlines() if b"dropped by the kernel so far" in text]
     counts = receiving.stderr.splitlines()[-1]
     dropped = int(drops[-1].split()[1])
-    assert counts.startswith(b"of-recv: %d datagrams, 0 reports, %d dropped" % (1000 - dropped, dropped))
+    assert counts.startswith(b"of-recv: %d datagrams, 0 reports, 0 sealed, %d dropped" % (1000 - dropped, dropped))
 
 
 def test_a_flood_of_garbage_between_reports(port):
@@ -302,7 +303,7 @@ def test_a_flood_of_garbage_between_reports(port):
             send(envelope.pack(found.key, found.signature, found.signed), port)
             assert receiving.line() == sent[-1] + b"\n"
         assert receiving.end() == (0, b"")
-        assert b"1050 datagrams, 50 reports, 0 dropped" in receiving.stderr
+        assert b"1050 datagrams, 50 reports, 0 sealed, 0 dropped" in receiving.stderr
 
 
 def test_it_never_answers(port):

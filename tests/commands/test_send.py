@@ -462,7 +462,7 @@ def test_strict_does_not_stop_at_a_refusal():
 
 
 def test_lines_for_other_commands_are_counted():
-    others = [b'{"type":"flow","pcount":1}', b'{"$schema":"overflowd-sealed/1"}', b'{"type":"note"}']
+    others = [b'{"type":"flow","pcount":1}', b'{"$schema":"x-unknown/1"}', b'{"type":"note"}']
     done = of_send("-n", "--stats", lines=[*others, *reports(flow())])
     assert done.returncode == 0
     assert json.loads(done.stderr)["other_lines"] == 3
