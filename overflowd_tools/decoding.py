@@ -16,7 +16,7 @@ from overflowd_tools.protocols.bounds import DEFAULTS, Limits
 from overflowd_tools.protocols.detect import Arrival, Decoder, Rates
 from overflowd_tools.protocols.lines import Decoded
 from overflowd_tools.protocols.templates import FlowBatch
-from overflowd_tools.records import FlowWriter, note_loss, packet_line, stats_line
+from overflowd_tools.records import FlowWriter, is_far, note_loss, packet_line, stats_line
 from overflowd_tools.rendering import address_text
 
 if TYPE_CHECKING:
@@ -260,10 +260,13 @@ class CaptureDecoder:
             reason = note or "the count in the header is wrong"
             text = f"{reason}; {flows} of {batch.announced} announced flows are there"
             self._reject(f"packet {number}", text, "fewer flows than announced")
+        if batch.surplus:
+            text = f"the count in the header is wrong; {batch.surplus} octets after the last record"
+            self._reject(f"packet {number}", text, "octets after the last record")
 
     def _write_flows(self, batch: FlowBatch, flows: int, lost: int, arrival: Arrival) -> None:
         """Sample and write the flows of a batch, so many. lost: what is missing before the first of them."""
-        if self._gathering:
+        if self._gathering and not is_far(batch.export_ms, arrival[2]):
             self._gathering.add_flows(batch.template, self._writer.run(batch, *arrival), lost)
             self.counts["flows"] += flows
             return

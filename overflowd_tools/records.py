@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from overflowd_tools.errors import RecordError
 from overflowd_tools.protocols.accounting import statistics
 from overflowd_tools.protocols.templates import FlowBatch, Template
-from overflowd_tools.rendering import FRAGMENTS_KEPT, Renderer, Run, address_text, compile_template, member
+from overflowd_tools.protocols.times import DAY_MS
+from overflowd_tools.rendering import FRAGMENTS_KEPT, Renderer, Run, address_text, compile_template, json_text, member
 
 if TYPE_CHECKING:
     from overflowd_tools.capture.packet import IPPacket
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
     from overflowd_tools.protocols.sequence import Stream
     from overflowd_tools.shapes import ShapeWriter
 
+_SUSPECT = b',"time_suspect":true'
+
 
 def flow_line(fields: dict[str, Any]) -> bytes:
     """Return the line of one flow, given by name of field with type and pcount first."""
-    import orjson
-
-    return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
+    return json_text(fields) + b"\n"
 
 
 def parse_line(line: bytes) -> dict[str, Any]:
@@ -86,7 +87,8 @@ class FlowWriter:
 
     def lines(self, batch: FlowBatch, exporter: bytes, exporter_port: int, received_ns: int) -> list[bytes]:
         """Return one line for each flow of the batch. Arguments as for head."""
-        return self.renderer(batch.template)(*self.run(batch, exporter, exporter_port, received_ns))
+        lines = self.renderer(batch.template)(*self.run(batch, exporter, exporter_port, received_ns))
+        return [_suspected(line) for line in lines] if is_far(batch.export_ms, received_ns) else lines
 
     def run(self, batch: FlowBatch, exporter: bytes, exporter_port: int, received_ns: int) -> Run:
         """Return what a renderer takes for the flows of the batch. Arguments as for head."""
@@ -155,7 +157,20 @@ class FlowWriter:
             if export.received_ns:
                 line["recv_ms"] = export.received_ns // 1_000_000
             line |= export.envelope
-        return flow_line(line | members)
+        line |= members
+        if row.type == "flow" and is_far(export.export_ms, export.received_ns):
+            line["time_suspect"] = True
+        return flow_line(line)
+
+
+def is_far(export_ms: int, received_ns: int) -> bool:
+    """Tell whether an exporter's clock is more than a day away from when its datagram came, if that is known."""
+    return bool(received_ns) and not -DAY_MS <= received_ns // 1_000_000 - export_ms <= DAY_MS
+
+
+def _suspected(line: bytes) -> bytes:
+    """Return a line that says that its times are suspect, as it may do already."""
+    return line if _SUSPECT in line else b"%s%s}\n" % (line[:-2], _SUSPECT)
 
 
 @lru_cache(maxsize=FRAGMENTS_KEPT)

@@ -3,6 +3,7 @@
 Nothing here is in the way of a flow but the formatting of its numbers: no dictionary, and no JSON library.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
 from itertools import groupby
@@ -39,6 +40,8 @@ _MOVING = {"saddr", "daddr", "pcount", "bcount", "sport", "dport", "ip_id", *_AB
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _NEAR = [bytes(range(max(octet - 4, 0), octet + 5)) for octet in range(123)]
 """First octets of sysUptime, which count 4.7 hours -> those less than a day away, where bit 31 is in no way."""
+_UNSAFE = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
+"""DEL, the controls of C1, U+2028 and U+2029 as UTF-8: JSON may have them, but no line of ours may."""
 _OCTETS = [b"%d" % octet for octet in range(256)]
 
 
@@ -50,6 +53,16 @@ def address_text(address: bytes) -> bytes:
     from socket import AF_INET6, inet_ntop
 
     return inet_ntop(AF_INET6, address).encode()
+
+
+def json_text(value: Any) -> bytes:
+    """Return a value as JSON, all controls and ends of lines escaped."""
+    import orjson
+
+    text = orjson.dumps(value)
+    if text.isascii() and b"\x7f" not in text:
+        return text
+    return _UNSAFE.sub(lambda found: b"\\u%04x" % ord(found.group().decode()), text)
 
 
 def compile_template(template: Template) -> Renderer:
@@ -321,9 +334,7 @@ def _members_text(members: Mapping[str, Any]) -> bytes:
     """Return members as JSON, each after a comma."""
     if not members:
         return b""
-    import orjson
-
-    return b"," + orjson.dumps(dict(members))[1:-1]
+    return b"," + json_text(dict(members))[1:-1]
 
 
 def _span_texts(spans: Spans, records: bytes, export_ms: int, uptime_ms: int) -> Iterator[bytes]:
@@ -331,11 +342,9 @@ def _span_texts(spans: Spans, records: bytes, export_ms: int, uptime_ms: int) ->
 
 
 def _text(octets: bytes) -> bytes:
-    import orjson
-
     from overflowd_tools.protocols.values import decoder
 
-    return orjson.dumps(decoder("string", len(octets)).decode(octets))
+    return json_text(decoder("string", len(octets)).decode(octets))
 
 
 def member(name: str, form: bytes = b"%d") -> bytes:

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from overflowd_tools.protocols.lines import WRITTEN, Decoded, Kind, Line, Shape
-from overflowd_tools.rendering import FLOW_PREFIX, FRAGMENTS_KEPT, address_text, member
+from overflowd_tools.rendering import FLOW_PREFIX, FRAGMENTS_KEPT, address_text, json_text, member
 
 Text = Callable[[Any], bytes]
 
@@ -83,18 +83,12 @@ def _hexadecimal(octets: bytes) -> bytes:
     return octets.hex().encode()
 
 
-def _json(value: Any) -> bytes:
-    import orjson
-
-    return orjson.dumps(value)
-
-
 _TEXTS: Final[dict[Kind, Text]] = {
     Kind.ADDRESS: address_text,
     Kind.MAC: _mac,
     Kind.HEX: _hexadecimal,
-    Kind.TEXT: _json,
-    Kind.FLOAT: _json,
-    Kind.JSON: _json,
+    Kind.TEXT: json_text,
+    Kind.FLOAT: json_text,
+    Kind.JSON: json_text,
 }
 _QUOTED: Final = (Kind.ADDRESS, Kind.MAC, Kind.HEX)

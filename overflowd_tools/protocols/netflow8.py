@@ -87,10 +87,11 @@ def decode_netflow8(datagram: bytes, missing: int = 0) -> FlowBatch | None:
         return None
     if not is_export(datagram, missing, _HEADER.size, template):
         return None
+    records, surplus = whole_records(datagram, _HEADER.size, template, count)
     return FlowBatch(
         "netflow8",
         template,
-        whole_records(datagram, _HEADER.size, template, count),
+        records,
         engine_type << 8 | engine_id,
         unix_ms(seconds, nanoseconds),
         uptime,
@@ -103,4 +104,5 @@ def decode_netflow8(datagram: bytes, missing: int = 0) -> FlowBatch | None:
             "agg_version": version,
         },
         count,
+        surplus,
     )

@@ -124,7 +124,6 @@ def test_netflow5_announces_less_than_is_there(between):
     assert done.hosts == [5, 6]
 
 
-@pytest.mark.xfail(strict=True, reason="FlowBatch cannot say that there is more; only a count too high is told")
 def test_netflow5_announces_less_than_is_there_and_that_is_told(between):
     assert len(between(netflow5(5, 6, 7, count=2)).told) == 1
 

@@ -86,7 +86,6 @@ def test_no_control_of_ascii_gets_out(decode, tmp_path):
     assert [json.loads(line)["user"] for line in raw.split("\n")[:-1]][:-1] == [text for _, text in TEXTS]
 
 
-@pytest.mark.xfail(strict=True, reason="orjson leaves these as they are, and so does rendering.py")
 def test_no_other_control_and_no_other_end_of_line_gets_out(decode, tmp_path):
     """DEL and C1 (U+009B is the CSI of terminals), and what Python's splitlines takes for ends of lines."""
     raw = raw_lines(decode, tmp_path, *(octets for octets, _ in TEXTS))
