@@ -154,6 +154,10 @@ class Input:
         self.failed = False
         """Whether something else than the end of the data ended the input."""
 
+    def fileno(self) -> int:
+        """Return the descriptor that is read: whoever holds output back can poll it along with a clock."""
+        return self._descriptor
+
     def chunks(self, size: int = READ_SIZE) -> Iterator[bytes]:
         """Yield the (decompressed) bytes in pieces of at most so many octets, as soon as they are there."""
         try:

@@ -2,22 +2,34 @@
 
 import argparse
 import os
+import select
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from overflowd_tools import command, passphrase
+from overflowd_tools import command, passphrase, stream
 from overflowd_tools.errors import RecordError, UsageError
 
 if TYPE_CHECKING:
     from overflowd_tools.config import Config
     from overflowd_tools.reports import original, writer
+    from overflowd_tools.reports.serials import Serials
     from overflowd_tools.trust.keys import PublicKey, SecretKey
 
+    Maker = writer.Writer | original.Writer
+
 ROLES: dict[str, tuple[str, ...]] = {"both": ("src", "dst"), "src": ("src",), "dst": ("dst",), "none": ()}
+ENDS = 2
+"""Most reports on one flow, and the fewest that are a batch."""
 LONGEST_LIFE = 366 * 86400
+LARGEST_BATCH = 1024
+LONGEST_WAIT_MS = 60_000
+USUAL_WAIT_MS = 100
+HELD_OCTETS = 1 << 20
+"""Lines that go through wait for the reports before them, but no more than this."""
 
 _EXAMPLE = '--email you@example.net --identity "Your Network"'
 
@@ -31,6 +43,10 @@ def options() -> command.Parser:
     _add(parser, "--identity", metavar="NAME", help="who reports")
     _add(parser, "--to", choices=ROLES, help="the ends of a flow that get a report (both)")
     _add(parser, "--expires", metavar="SECONDS", type=_lifetime, help="how long reports are valid (3600)")
+    _add(parser, "--state", metavar="FILE", help="go on with the numbers in this file, and keep them there")
+    _add(parser, "--batch", metavar="N", type=_count, help="sign up to so many reports at once; not for of-send to UDP")
+    _add(parser, "--batch-ms", metavar="T", type=_wait, help="how long a batch waits for more, in milliseconds (100)")
+    _add(parser, "--minisig", metavar="FILE", help="write the signed bytes of one report, and FILE.minisig, too")
     _add(parser, "--format", choices=("1", "2"), help="version of the reports; 1 is that of 2016 (2)")
     return parser
 
@@ -40,35 +56,188 @@ def _add(parser: command.Parser, *names: str, **more: Any) -> None:
 
 
 def _lifetime(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) <= LONGEST_LIFE:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 1 to {LONGEST_LIFE}")
+    return _number(text, LONGEST_LIFE, "seconds")
+
+
+def _count(text: str) -> int:
+    return _number(text, LARGEST_BATCH, "reports", ENDS)
+
+
+def _wait(text: str) -> int:
+    return _number(text, LONGEST_WAIT_MS, "milliseconds")
+
+
+def _number(text: str, most: int, of_what: str, least: int = 1) -> int:
+    if not (text.isascii() and text.isdecimal()) or len(text) > 9 or not least <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of {of_what} from {least} to {most}")
     return int(text)
 
 
 def run(context: command.Context) -> None:
     """Sign each flow; any other line goes through as it is."""
+    from overflowd_tools.reports.serials import Serials
+
+    args = context.args
+    if args.batch_ms and not args.batch:
+        raise UsageError("--batch-ms goes with --batch")
+    if args.minisig and args.batch:
+        raise UsageError("--minisig and --batch do not go together: minisign knows no batches")
+    serials = Serials()
+    key, maker = _signer(args, serials)
+    with _kept(context, key.public, serials):
+        if args.batch:
+            _sign_batches(context, key, maker)
+        else:
+            _sign_each(context, key, maker)
+
+
+def _sign_each(context: command.Context, key: "SecretKey", maker: "Maker") -> None:
+    write, minisig, made = context.output.write, context.args.minisig, 0
+    for _, found in _read(context, maker):
+        if isinstance(found, bytes):
+            write(found + b"\n")
+            continue
+        made += len(found)
+        if minisig and made > 1:
+            raise UsageError("--minisig is for one report: one flow, and one end of it (--to src or --to dst)")
+        for body in found:
+            signature = key.sign(body)
+            if minisig:
+                _write_minisig(minisig, key, body, signature)
+            write(maker.complete(body, signature) + b"\n")
+
+
+def _sign_batches(context: command.Context, key: "SecretKey", maker: "Maker") -> None:
+    output = context.output = _BatchingOutput(context, key)
+    try:
+        for source, found in _read(context, maker):
+            output.hold(source, found)
+    finally:
+        output.sign()
+
+
+def _read(context: command.Context, maker: "Maker") -> Iterator[tuple[stream.Input, bytes | list[bytes]]]:
+    """Yield a line that goes through as it is, or the signed bytes of the reports on a flow, each with its source.
+
+    There are none of a line that is bad.
+    """
     from overflowd_tools.reports import canonical
 
-    key, maker = _signer(context.args)
-    write, counts = context.output.write, context.counts
+    counts = context.counts
     counts |= {"flows": 0, "reports": 0, "other_lines": 0}
     for source in context.inputs():
         for number, line in source.lines():
             try:
                 record = canonical.loads(line)
                 if not _is_flow(record):
-                    write(line + b"\n")
                     counts["other_lines"] += 1
+                    yield source, line
                     continue
                 bodies = maker.bodies(record, time.time_ns() // 1_000_000)
             except RecordError as error:
                 reason = str(error)
                 context.reject(source.name, f"line {number}", reason, reason.partition(":")[0])
-                continue
-            for body in bodies:
-                write(maker.complete(body, key.sign(body)) + b"\n")
-            counts["flows"] += 1
+                bodies = []
+            counts["flows"] += bool(bodies)
             counts["reports"] += len(bodies)
+            yield source, bodies
+
+
+class _BatchingOutput(stream.Output):
+    """Standard output that keeps reports back until there is a batch of them to be signed, and for a time at most."""
+
+    def __init__(self, context: command.Context, key: "SecretKey") -> None:
+        from overflowd_tools.reports import batch, report
+
+        super().__init__()
+        self._batch = batch
+        self._report = report
+        self._key = key
+        self._most = context.args.batch
+        self._wait_s = (context.args.batch_ms or USUAL_WAIT_MS) / 1000
+        self._stop = context.stop
+        self._source: stream.Input | None = None
+        self._held: list[bytes] = []
+        self._others: list[tuple[int, bytes]] = []
+        """Lines to go through as they are, each with the number of reports before it."""
+        self._octets = 0
+        self._due = 0.0
+
+    def hold(self, source: stream.Input, found: bytes | list[bytes]) -> None:
+        """Take signed bytes of reports, or a line to go through as it is, in order."""
+        self._source = source
+        now = time.monotonic()
+        if not self._held:
+            self._due = now + self._wait_s
+        if not isinstance(found, bytes):
+            self._held += found
+        elif self._held:
+            self._others.append((len(self._held), found))
+            self._octets += len(found)
+        else:
+            self.write(found + b"\n")
+        full = len(self._held) + ENDS > self._most or self._octets > HELD_OCTETS
+        if self._held and (full or now >= self._due):
+            self.sign()
+
+    def flush(self) -> None:
+        """Write out what is signed, wait for more input as long as a batch may wait, and then sign that, too."""
+        super().flush()
+        if self._held and not self._more_comes():
+            self.sign()
+            super().flush()
+
+    def sign(self) -> None:
+        """Sign what is held, and write it."""
+        held, self._held = self._held, []
+        others, self._others, self._octets = self._others, [], 0
+        lines = self._signed(held)
+        for place, line in reversed(others):
+            lines.insert(place, line)
+        for line in lines:
+            self.write(line + b"\n")
+
+    def _signed(self, bodies: list[bytes]) -> list[bytes]:
+        if len(bodies) <= 1:
+            return [self._report.with_signature(body, self._key.sign(body)) for body in bodies]
+        proofs = self._batch.sign(bodies, self._key)
+        return [self._report.with_proof(body, proof) for body, proof in zip(bodies, proofs, strict=True)]
+
+    def _more_comes(self) -> bool:
+        """Wait for input, or for the signal to stop, until what is held is due; say if there is some."""
+        ready = select.poll()
+        for pollable in (self._stop, self._source):
+            if pollable is not None:
+                ready.register(pollable.fileno(), select.POLLIN)
+        left_s = self._due - time.monotonic()
+        return left_s > 0 and bool(ready.poll(1000 * left_s))
+
+
+def _write_minisig(path: str, key: "SecretKey", body: bytes, signature: bytes) -> None:
+    """Write what minisign -V verifies."""
+    from overflowd_tools.reports.envelope import minisig
+    from overflowd_tools.trust.keyfiles import create_file
+
+    create_file(path, body, 0o666)
+    create_file(f"{path}.minisig", minisig(key, signature), 0o666)
+
+
+@contextmanager
+def _kept(context: command.Context, key: "PublicKey", serials: "Serials") -> Iterator[None]:
+    """Take up the numbers of the last run, and keep them for the next one, however this one ends."""
+    from overflowd_tools.trust.state import StateFile
+
+    path = context.args.state
+    if not path:
+        yield
+        return
+    with closing(StateFile(path, lambda content: serials.load(content, key.text))) as state:
+        if state.why_anew:
+            context.note(f"{path}: a new epoch begins: {state.why_anew}")
+        try:
+            yield
+        finally:
+            state.keep(serials.dump(key.text))
 
 
 def _is_flow(record: dict[str, Any]) -> bool:
@@ -77,7 +246,7 @@ def _is_flow(record: dict[str, Any]) -> bool:
     return kind == "flow" or (kind is None and "$schema" not in record and "flowdata" not in record)
 
 
-def _signer(args: argparse.Namespace) -> "tuple[SecretKey, writer.Writer | original.Writer]":
+def _signer(args: argparse.Namespace, serials: "Serials") -> "tuple[SecretKey, Maker]":
     """Return the key, and what makes the reports for it to sign."""
     from overflowd_tools import config
     from overflowd_tools.reports.writer import Contact
@@ -91,7 +260,7 @@ def _signer(args: argparse.Namespace) -> "tuple[SecretKey, writer.Writer | origi
     except RecordError as error:
         raise UsageError(f"--email, --identity: {error}") from None
     key = keyfiles.read_secret_key(path, lambda: passphrase.read(args.passphrase_fd, f"Passphrase of {path}: "))
-    return key, _maker(args, key.public, contact)
+    return key, _maker(args, key.public, contact, serials)
 
 
 def _contact(args: argparse.Namespace, settings: "Config", key_path: str) -> tuple[str, str]:
@@ -107,18 +276,18 @@ def _contact(args: argparse.Namespace, settings: "Config", key_path: str) -> tup
     return email, identity
 
 
-def _maker(
-    args: argparse.Namespace, public: "PublicKey", contact: "writer.Contact"
-) -> "writer.Writer | original.Writer":
+def _maker(args: argparse.Namespace, public: "PublicKey", contact: "writer.Contact", serials: "Serials") -> "Maker":
     from overflowd_tools.reports import writer
 
     if args.format == "1":
         if args.to or args.expires:
             raise UsageError("--to and --expires mean nothing in --format 1: it has no recipient and no end")
+        if args.state or args.batch or args.minisig:
+            raise UsageError("--state, --batch and --minisig are for reports of version 2")
         from overflowd_tools.reports import original
 
         return original.Writer(public, contact)
-    return writer.Writer(public, contact, ROLES[args.to or "both"], 1000 * (args.expires or 3600))
+    return writer.Writer(public, contact, ROLES[args.to or "both"], 1000 * (args.expires or 3600), serials)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

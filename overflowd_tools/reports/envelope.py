@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from overflowd_tools.errors import RecordError
 
 if TYPE_CHECKING:
-    from overflowd_tools.trust.keys import PublicKey
+    from overflowd_tools.trust.keys import PublicKey, SecretKey
 
 MAX_DATAGRAM = 1200
 
@@ -45,6 +45,22 @@ def pack(public: "PublicKey", signature: bytes, message: bytes) -> bytes:
     if len(datagram) > MAX_DATAGRAM:
         raise RecordError(f"over the {MAX_DATAGRAM} bytes of a datagram")
     return datagram
+
+
+def minisig(key: "SecretKey", signature: bytes) -> bytes:
+    """Return the signature file of minisign(1), in the form that does not hash before, for what this key signed.
+
+    The global signature in it is over the signature, whose 64 octets come first, and the trusted comment: so it is over
+    nothing that a report, a statement or a root could be.
+    """
+    comment = b"overflowd report"
+    return b"%s, key %s\n%strusted comment: %s\n%s" % (
+        _OURS,
+        key.public.text.encode(),
+        binascii.b2a_base64(_ALGORITHM + key.public.key_number + signature),
+        comment,
+        binascii.b2a_base64(key.sign(signature + comment)),
+    )
 
 
 def unpack(datagram: bytes) -> tuple[str | None, bytes, bytes, bytes]:

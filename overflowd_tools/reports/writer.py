@@ -1,6 +1,5 @@
 """How reports are made from flow records: which of their fields go in, to whom, and under which number."""
 
-import os
 import re
 from collections.abc import Iterable
 from functools import lru_cache
@@ -23,12 +22,11 @@ from overflowd_tools.reports.report import (
     integers,
     with_signature,
 )
+from overflowd_tools.reports.serials import Serials, estimate
 from overflowd_tools.trust.keys import PublicKey
 
 MAX_SIGNED = 1000
 """Most octets to be signed: with what the datagram form adds, at most 199, they stay within its 1200."""
-RECIPIENTS = 1 << 16
-"""How many recipients are numbered at a time, in at most 12 MB."""
 
 _SORTED = orjson.OPT_SORT_KEYS
 _SOURCE = re.compile("([A-Za-z][A-Za-z_-]{0,30})([0-9]{0,3})")
@@ -51,37 +49,21 @@ class Contact:
         return {"email": self.email, "identity": self.identity}
 
 
-class Serials:
-    """Numbers the reports to each recipient, so that it sees what got lost and learns nothing about others.
-
-    The table of recipients is bounded. When it is full, all are forgotten and a new epoch begins: so the pair of
-    epoch, 48 random bits, and number is never given to one recipient twice.
-    """
-
-    def __init__(self, recipients: int = RECIPIENTS) -> None:
-        self._limit = recipients
-        self._start_epoch()
-
-    def next(self, recipient: str) -> tuple[int, int]:
-        """Return the epoch and the number, from 1, of the next report to this recipient."""
-        number = self._last.get(recipient, 0) + 1
-        if number == 1 and len(self._last) == self._limit:
-            self._start_epoch()
-        self._last[recipient] = number
-        return self._epoch, number
-
-    def _start_epoch(self) -> None:
-        self._epoch = int.from_bytes(os.urandom(6))
-        self._last: dict[str, int] = {}
-
-
 class Writer:
     """Makes the bytes to be signed from flow records, one report for each recipient."""
 
-    def __init__(self, key: PublicKey, contact: Contact, roles: Iterable[str], lifetime_ms: int) -> None:
+    def __init__(
+        self,
+        key: PublicKey,
+        contact: Contact,
+        roles: Iterable[str],
+        lifetime_ms: int,
+        serials: Serials | None = None,
+    ) -> None:
         """Take the key that will sign, and the ends of the flow that get a report.
 
-        roles: of "src" and "dst"; without any, there is one report, addressed to nobody.
+        roles: of "src" and "dst"; without any, there is one report, addressed to nobody. serials: the numbers to
+        go on with, by default new ones.
         """
         self._start = b'{"$schema":"%s","contact":%s,"flowdata":' % (
             SCHEMA.encode(),
@@ -90,7 +72,7 @@ class Writer:
         self._end = b',"signature":{"key":"%s"}}' % key.text.encode()
         self._roles = tuple(roles)
         self._lifetime_ms = lifetime_ms
-        self._serials = Serials()
+        self._serials = serials or Serials()
 
     def bodies(self, flow: dict[str, Any], now_ms: int) -> list[bytes]:
         """Return the signed bytes of each report on this flow; complete() makes reports of them.
@@ -100,36 +82,49 @@ class Writer:
         """
         data = flow_data(flow, FLOW_FIELDS)
         flowdata = {"data": data, **sourcetype(flow)}
-        start = b'%s%s,"metadata":' % (self._start, orjson.dumps(flowdata, option=_SORTED))
-        metadata = {
-            "class": CLASS,
-            "info": INFO,
-            "time_ms": now_ms,
-            "expires_ms": now_ms + self._lifetime_ms,
-            **_sampling(flow),
-        }
+        start = b'%s%s,"metadata":{"class":"%s","epoch":' % (
+            self._start,
+            orjson.dumps(flowdata, option=_SORTED),
+            CLASS.encode(),
+        )
+        sampling = _sampling(flow)
+        stands_for = _estimates(data, sampling)
+        why = b',"why":%s' % orjson.dumps(sampling.pop("why")) if "why" in sampling else b""
+        probability, rate = (
+            b',"%s":%d' % (name.encode(), sampling[name]) if name in sampling else b"" for name in SAMPLING_FIELDS
+        )
+        end = b',"expires_ms":%d,"info":"%s"%s' % (now_ms + self._lifetime_ms, INFO.encode(), probability)
         if not self._roles:
-            return [self._body(start, metadata, "")]
+            epoch, seq, *_ = self._serials.next("")
+            return [self._whole(start, b'%d%s%s,"seq":%d,"time_ms":%d' % (epoch, end, rate, seq, now_ms), b"", why)]
         bodies = []
         for role in self._roles:
-            metadata["role"] = role
-            metadata["to"] = recipient = data[ROLES[role]]
-            bodies.append(self._body(start, metadata, recipient))
+            recipient = data[ROLES[role]]
+            epoch, seq, packets, octets = self._serials.next(recipient, *stands_for)
+            metadata = b'%d%s,"role":"%s"%s,"seq":%d,"time_ms":%d,"to":"%s"' % (
+                epoch,
+                end,
+                role.encode(),
+                rate,
+                seq,
+                now_ms,
+                recipient.encode(),
+            )
+            total = b',"total":{"octets":%d,"packets":%d,"reports":%d}' % (octets, packets, seq)
+            bodies.append(self._whole(start, metadata, total, why))
         return bodies
 
     def complete(self, body: bytes, signature: bytes) -> bytes:
         """Return the line of a report, without newline, from its signed bytes and the 64-octet signature."""
         return with_signature(body, signature)
 
-    def _body(self, start: bytes, metadata: dict[str, Any], recipient: str) -> bytes:
-        metadata["epoch"], metadata["seq"] = self._serials.next(recipient)
-        body = start + orjson.dumps(metadata, option=_SORTED) + self._end
-        if len(body) > MAX_SIGNED:
-            metadata.pop("why", None)
-            body = start + orjson.dumps(metadata, option=_SORTED) + self._end
-        if len(body) > MAX_SIGNED:
-            raise RecordError(f"the report would be longer than {MAX_SIGNED} octets")
-        return body
+    def _whole(self, start: bytes, metadata: bytes, total: bytes, why: bytes) -> bytes:
+        """Put a report together, without what may be left out where there is no room for it."""
+        for optional in (total + why, total, b""):
+            body = b"".join((start, metadata, optional, b"}", self._end))
+            if len(body) <= MAX_SIGNED:
+                return body
+        raise RecordError(f"the report would be longer than {MAX_SIGNED} octets")
 
 
 def flow_data(flow: dict[str, Any], fields: dict[str, tuple[int, int]]) -> dict[str, Any]:
@@ -178,3 +173,9 @@ def _sampling(flow: dict[str, Any]) -> dict[str, Any]:
         check_why(flow["why"])
         picked["why"] = flow["why"]
     return picked
+
+
+def _estimates(data: dict[str, Any], sampling: dict[str, Any]) -> tuple[int, int]:
+    """Return the packets and octets that a flow stands for; like for the draw, it has at least one packet."""
+    rate, p_ppt = sampling.get("sampling_rate", 1), sampling.get("p_ppt", 10**12)
+    return estimate(data.get("pcount") or 1, rate, p_ppt), estimate(data.get("bcount", 0), rate, p_ppt)

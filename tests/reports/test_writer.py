@@ -49,6 +49,9 @@ FLOW = {
 }
 
 
+TOTAL = {"octets": 4_014_540_321, "packets": 100_000_000, "reports": 1}
+
+
 def maker(roles=BOTH, contact=CONTACT, lifetime_ms=3_600_000):
     return writer.Writer(KEY.public, contact, roles, lifetime_ms)
 
@@ -91,6 +94,7 @@ def test_one_report_for_each_end():
         "sampling_rate": 100,
         "epoch": epoch,
         "seq": 1,
+        "total": TOTAL,
         "why": ["amprep"],
     }
 
@@ -113,7 +117,7 @@ def test_roles(roles, to):
 def test_what_is_absent_stays_absent():
     (one,) = reports({"saddr": "::1", "daddr": "::2"}, roles=["dst"])
     assert one["flowdata"] == {"data": {"saddr": "::1", "daddr": "::2"}}
-    assert set(one["metadata"]) == {"class", "info", "time_ms", "expires_ms", "epoch", "seq", "to", "role"}
+    assert set(one["metadata"]) == {"class", "info", "time_ms", "expires_ms", "epoch", "seq", "to", "role", "total"}
     (one,) = reports(flow(sport=0, pcount=0) | {"tos": None}, roles=["dst"])
     assert one["flowdata"]["data"]["sport"] == 0
     assert "tos" not in one["flowdata"]["data"]
@@ -284,26 +288,62 @@ def test_a_refused_flow_uses_up_no_number():
     assert json.loads(body)["metadata"]["seq"] == 1
 
 
-@given(st.lists(st.integers(0, 6), max_size=60), st.integers(1, 4))
-def test_no_epoch_and_number_comes_twice_to_one_recipient(recipients, limit):
-    serials = writer.Serials(limit)
-    given_out = [(str(recipient), *serials.next(str(recipient))) for recipient in recipients]
-    assert len(set(given_out)) == len(given_out)
-    last = {}
-    for recipient, epoch, number in given_out:
-        assert number == last.get((recipient, epoch), 0) + 1
-        last[recipient, epoch] = number
+def totals(made, *flows):
+    """Return what the reports on flows say about all reports so far, for each recipient."""
+    bodies = [json.loads(body)["metadata"] for flow in flows for body in made.bodies(flow, NOW)]
+    return [(one["to"], *(one["total"][name] for name in ("reports", "packets", "octets"))) for one in bodies]
 
 
-def test_a_full_table_begins_a_new_epoch():
-    serials = writer.Serials(2)
-    first, number = serials.next("a")
-    assert (number, serials.next("b"), serials.next("a")) == (1, (first, 1), (first, 2))
-    second, number = serials.next("c")
-    assert second != first
-    assert number == 1
-    assert serials.next("a") == (second, 1)
-    assert writer.Serials().next("a")[0] not in (first, second)
+def test_totals_are_of_one_recipient():
+    one = {"saddr": "192.0.2.7", "daddr": "198.51.100.1", "pcount": 2, "bcount": 120, "p_ppt": 500_000_000_000}
+    other = {"saddr": "203.0.113.1", "daddr": "198.51.100.1", "pcount": 3, "bcount": 180, "sampling_rate": 10}
+    assert totals(maker(), one, other, one) == [
+        ("192.0.2.7", 1, 4, 240),
+        ("198.51.100.1", 1, 4, 240),
+        ("203.0.113.1", 1, 30, 1800),
+        ("198.51.100.1", 2, 34, 2040),
+        ("192.0.2.7", 2, 8, 480),
+        ("198.51.100.1", 3, 38, 2280),
+    ]
+
+
+def test_a_flow_without_counters_stands_for_one_packet():
+    ends = {"saddr": "::1", "daddr": "::2", "p_ppt": 250_000_000_000}
+    assert totals(maker(["dst"]), ends, {**ends, "pcount": 0, "bcount": 0}) == [("::2", 1, 4, 0), ("::2", 2, 8, 0)]
+
+
+def test_totals_stay_at_the_most_that_a_report_can_carry():
+    most = 2**53 - 1
+    flow = {"saddr": "::1", "daddr": "::2", "pcount": most, "bcount": most, "p_ppt": 1, "sampling_rate": most}
+    assert totals(maker(["dst"]), flow, flow) == [("::2", 1, most, most), ("::2", 2, most, most)]
+
+
+def test_a_report_to_nobody_has_no_total():
+    (one,) = reports(FLOW, roles=[])
+    assert "total" not in one["metadata"]
+
+
+def test_what_is_left_out_where_there_is_no_room():
+    """First the rules, and then the total; what is left always fits the datagram."""
+    long = {"saddr": "2001:db8:1111:2222:3333:4444:5555:6666", "daddr": "2001:db8:1111:2222:3333:4444:5555:7777"}
+    seen = set()
+    for quotes in range(1, 65):
+        contact = writer.Contact('"' * 52 + "@example.net", "\\" * quotes)
+        for rules in ([], ["r" * 32] * 3):
+            most = {**FLOW, **long, "pcount": 2**53 - 1, "why": rules}
+            made = maker(["dst"], contact)
+            try:
+                (body,) = made.bodies(most, NOW)
+            except RecordError as error:
+                assert str(error) == "the report would be longer than 1000 octets"  # noqa: PT017
+                seen.add("refused")
+                continue
+            assert len(body) <= writer.MAX_SIGNED
+            assert len(envelope.pack(KEY.public, bytes(64), body)) <= envelope.MAX_DATAGRAM
+            metadata = canonical.decode(body)["metadata"]
+            assert "total" in metadata or "why" not in metadata
+            seen.add(("total" in metadata, "why" in metadata))
+    assert seen >= {(True, True), (True, False), (False, False)}
 
 
 def test_an_aggregate_of_flows_has_nobody_to_report_to():

@@ -1,0 +1,91 @@
+"""The numbers of the reports to each recipient, and what these reports stand for together."""
+
+import os
+from typing import Any
+
+from overflowd_tools.errors import KeyFileError, RecordError
+from overflowd_tools.reports.canonical import MAX_INTEGER, encode, loads
+from overflowd_tools.reports.report import integers
+
+RECIPIENTS = 1 << 16
+"""How many recipients are numbered at a time, in at most 24 MB."""
+
+_PPT = 10**12
+_NUMBERS = dict.fromkeys(("seq", "packets", "octets"), (1, MAX_INTEGER)) | {"octets": (0, MAX_INTEGER)}
+_LONGEST_ADDRESS = 45
+
+
+class Serials:
+    """Numbers the reports to each recipient, so that it sees what got lost and learns nothing about others.
+
+    The table of recipients is bounded. When it is full, all are forgotten and a new epoch begins: so the pair of
+    epoch, 48 random bits, and number is never given to one recipient twice, and no total ever goes back.
+    """
+
+    def __init__(self, recipients: int = RECIPIENTS) -> None:
+        self._limit = recipients
+        self._epoch = 0
+        self._last: dict[str, list[int]] = {}
+        self._start_epoch()
+
+    def next(self, recipient: str, packets: int = 1, octets: int = 0) -> tuple[int, int, int, int]:
+        """Count one more report to this recipient, which stands for so many packets and octets.
+
+        Returns the epoch, the number of the report in it, from 1, and the packets and octets that all of them
+        stand for; these two stay at 2^53-1 once they are there.
+        """
+        numbers = self._last.get(recipient)
+        if numbers is None or numbers[0] == MAX_INTEGER:
+            if numbers or len(self._last) >= self._limit:
+                self._start_epoch()
+            numbers = self._last[recipient] = [0, 0, 0]
+        numbers[0] += 1
+        numbers[1] += packets
+        numbers[2] += octets
+        if numbers[1] > MAX_INTEGER or numbers[2] > MAX_INTEGER:
+            numbers[1:] = (min(number, MAX_INTEGER) for number in numbers[1:])
+        return self._epoch, numbers[0], numbers[1], numbers[2]
+
+    def dump(self, key: str) -> bytes:
+        """Return all this as lines of JSON, to go on from there another time; key is the text of the one that signs."""
+        lines = [encode({"epoch": self._epoch, "key": key})]
+        for recipient, (seq, packets, octets) in self._last.items():
+            lines.append(encode({"octets": octets, "packets": packets, "seq": seq, "to": recipient}))
+        return b"\n".join([*lines, b""])
+
+    def load(self, data: bytes, key: str) -> bool:
+        """Go on where dump() ended; return False, and do not, if that was for another key.
+
+        Raises KeyFileError for lines that dump() did not make.
+        """
+        try:
+            first, *lines = [loads(line) for line in data.splitlines()]
+            epoch = integers(first, {"epoch": (0, MAX_INTEGER)})["epoch"]
+            if first.get("key") != key:
+                return False
+            last = dict(map(_numbers, lines))
+        except (RecordError, KeyError, ValueError):
+            raise KeyFileError("not the numbers of reports") from None
+        if len(last) != len(lines) or len(last) > self._limit:
+            raise KeyFileError(f"a recipient is there twice, or there are more than {self._limit}")
+        self._epoch, self._last = epoch, last
+        return True
+
+    def _start_epoch(self) -> None:
+        self._epoch = int.from_bytes(os.urandom(6))
+        self._last = {}
+
+
+def estimate(counted: int, sampling_rate: int, p_ppt: int) -> int:
+    """Return what a count stands for: multiplied by the sampling rate, divided by the probability (Horvitz, Thompson).
+
+    Rounded to the nearest integer, and halves up, so that every reader of the reports comes to the same sum.
+    """
+    return (2 * counted * sampling_rate * _PPT + p_ppt) // (2 * p_ppt)
+
+
+def _numbers(line: dict[str, Any]) -> tuple[str, list[int]]:
+    numbers, recipient = integers(line, _NUMBERS), line["to"]
+    if type(recipient) is not str or len(recipient) > _LONGEST_ADDRESS:
+        raise RecordError("to is no address")
+    return recipient, [numbers["seq"], numbers["packets"], numbers["octets"]]
