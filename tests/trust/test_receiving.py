@@ -104,3 +104,13 @@ def test_no_file(tmp_path):
         read(tmp_path / "none")
     with pytest.raises(KeyFileError, match="not a regular file"):
         read(tmp_path)
+
+
+def test_the_same_key_opens_files_of_age(tmp_path):
+    """An archive for one recipient is age's own job; what it needs of a key is in the two files."""
+    pyrage = pytest.importorskip("pyrage")
+    receiving.write_key(tmp_path / "key", KEY)
+    recipient = pyrage.x25519.Recipient.from_str((tmp_path / "key.pub").read_text().strip())
+    (secret,) = (line for line in (tmp_path / "key").read_text().splitlines() if not line.startswith("#"))
+    packed = pyrage.encrypt(b"reports", [recipient])
+    assert pyrage.decrypt(packed, [pyrage.x25519.Identity.from_str(secret)]) == b"reports"
