@@ -81,7 +81,7 @@ fuzz: .venv/dev
 # A venv of its own, links to its commands, and the man pages. make install PREFIX="$$HOME/.local" needs no root.
 install:
 	$(PYTHON) -m venv "$(PREFIX)/lib/overflowd-tools"
-	"$(PREFIX)/lib/overflowd-tools/bin/python" -m pip --quiet --disable-pip-version-check install '.[zstd,progress]'
+	"$(PREFIX)/lib/overflowd-tools/bin/python" -m pip --quiet --disable-pip-version-check install '.[zstd,progress,fast]'
 	mkdir -p "$(PREFIX)/bin"
 	for command in bin/of-*; do ln -sf "../lib/overflowd-tools/$$command" "$(PREFIX)/bin/" || exit; done
 	for page in man/*; do \
