@@ -22,10 +22,8 @@ if TYPE_CHECKING:
     Maker = writer.Writer | original.Writer
 
 ROLES: dict[str, tuple[str, ...]] = {"both": ("src", "dst"), "src": ("src",), "dst": ("dst",), "none": ()}
-ENDS = 2
-"""Most reports on one flow, and the fewest that are a batch."""
 LONGEST_LIFE = 366 * 86400
-LARGEST_BATCH = 1024
+SMALLEST_BATCH, LARGEST_BATCH = 2, 1024
 LONGEST_WAIT_MS = 60_000
 USUAL_WAIT_MS = 100
 HELD_OCTETS = 1 << 20
@@ -60,7 +58,7 @@ def _lifetime(text: str) -> int:
 
 
 def _count(text: str) -> int:
-    return _number(text, LARGEST_BATCH, "reports", ENDS)
+    return _number(text, LARGEST_BATCH, "reports", SMALLEST_BATCH)
 
 
 def _wait(text: str) -> int:
@@ -154,6 +152,7 @@ class _BatchingOutput(stream.Output):
         self._report = report
         self._key = key
         self._most = context.args.batch
+        self._at_once = len(ROLES[context.args.to or "both"]) or 1
         self._wait_s = (context.args.batch_ms or USUAL_WAIT_MS) / 1000
         self._stop = context.stop
         self._source: stream.Input | None = None
@@ -176,7 +175,7 @@ class _BatchingOutput(stream.Output):
             self._octets += len(found)
         else:
             self.write(found + b"\n")
-        full = len(self._held) + ENDS > self._most or self._octets > HELD_OCTETS
+        full = len(self._held) + self._at_once > self._most or self._octets > HELD_OCTETS
         if self._held and (full or now >= self._due):
             self.sign()
 
