@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 KEY_CHARACTERS = 56
 STATES = ("unknown", "seen", "known", "pinned")
-HELD_LINES = 1024
+HELD_LINES = 8192
 """At most so many are judged at once, by one write to the keyring that is brought to the disk."""
-HELD_OCTETS = 1 << 20
+HELD_OCTETS = 1 << 23
 SHOWN_GAPS = 20
 
 
@@ -224,10 +224,10 @@ def _own_flows(context: command.Context, path: str) -> "OwnFlows":
 
 def _tell_missing(context: command.Context, judge: "Judge") -> None:
     """Count the gaps in the numbers of reports, and with -v show the largest."""
-    context.counts["missing"] = judge.missing.total()
-    for (key, epoch, to), missing in judge.missing.most_common(SHOWN_GAPS):
-        if missing:
-            context.note(f"{key}: epoch {epoch}: {missing} reports to {to or 'nobody'} are missing")
+    gaps = judge.missing()
+    context.counts["missing"] = sum(missing for missing, *_ in gaps)
+    for missing, key, epoch, to in gaps[:SHOWN_GAPS]:
+        context.note(f"{key}: epoch {epoch}: {missing} reports to {to or 'nobody'} are missing")
 
 
 def _now_ms() -> int:

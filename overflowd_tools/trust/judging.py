@@ -1,7 +1,6 @@
 """What a receiver makes of a genuine report: by policy, by keyring and by our own records of flows, as far as given."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ from overflowd_tools.trust.corroboration import Own, OwnFlows
 from overflowd_tools.trust.events import Sighting
 from overflowd_tools.trust.keyring import Keyring
 from overflowd_tools.trust.policy import Policy
-from overflowd_tools.trust.reputation import why_too_low
+from overflowd_tools.trust.reputation import Numbers, why_too_low
 from overflowd_tools.trust.update import Update, Verdict
 
 _RECIPIENTS = 10_000
@@ -37,8 +36,7 @@ class Judge:
         self._keyring = keyring
         self._own = own
         self._marks: dict[tuple[str, str], bytes] = {}
-        self.missing: Counter[tuple[str, int, str]] = Counter()
-        """How many reports are missing of a key, in an epoch, to a recipient, of those that came in this run."""
+        self._numbers: dict[tuple[str, int, str], Numbers] = {}
 
     @contextmanager
     def session(self, now_ms: int) -> Iterator[Callable[[Sighting, dict[str, Any], str], Judgement]]:
@@ -69,17 +67,25 @@ class Judge:
         if update:
             fresh = seen.expires_ms is None or seen.expires_ms >= now_ms
             verdict = update.judge(seen, self._required, settled, enter=fresh)
-            self._count_missing(update, seen)
+            self._remember(update, seen)
             return verdict
         state = settled or "unknown"
         return Verdict(state, why_too_low(state, self._required))
 
-    def _count_missing(self, update: Update, seen: Sighting) -> None:
+    def missing(self) -> list[tuple[int, str, int, str]]:
+        """Return (how many reports are missing, key, epoch, recipient) for what came in this run, the largest first.
+
+        Of more than 10000 recipients, those that came first are not shown.
+        """
+        found = ((numbers.missing, *series) for series, numbers in self._numbers.items())
+        return sorted((gap for gap in found if gap[0]), reverse=True)
+
+    def _remember(self, update: Update, seen: Sighting) -> None:
         numbers = update.numbers_of(seen) if seen.seq else None
         if numbers:
-            self.missing[seen.key.text, seen.epoch, seen.to] = numbers.missing
-            if len(self.missing) > _RECIPIENTS:
-                del self.missing[next(iter(self.missing))]
+            self._numbers[seen.key.text, seen.epoch, seen.to] = numbers
+            if len(self._numbers) > _RECIPIENTS:
+                del self._numbers[next(iter(self._numbers))]
 
     def _mark(self, state: str, own: Own | None) -> bytes:
         verdict = own.verdict if own else ""

@@ -239,9 +239,14 @@ class Numbers:
 
     def arrived(self, number: int, packets: int = 0, octets: int = 0) -> int:
         """Take in a number that is new, and return by how much more is missing (less than 0: a gap was filled)."""
-        before = self.missing
-        self.low = min(self.low, number) if self.received else number
-        if number > self.high:
+        if not self.received:
+            self.low = self.high = number
+            more = 0
+        else:
+            more = max(number - self.high, self.low - number, 0) - 1
+        if number >= self.high:
             self.high, self.packets, self.octets = number, packets, octets
+        elif number < self.low:
+            self.low = number
         self.received += 1
-        return self.missing - before
+        return more

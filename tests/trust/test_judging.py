@@ -93,11 +93,13 @@ def test_what_is_missing(tmp_path, monkeypatch):
     with ring(tmp_path / "ring") as keyring:
         made = Judge(Policy(), None, keyring)
         judge(made, sighting(seq=1), sighting(seq=5), sighting(seq=2), sighting(key=1), sighting(key=2, seq=0))
-        assert made.missing == {(KEYS[0].text, 7, "192.0.2.1"): 2, (KEYS[1].text, 7, "192.0.2.1"): 0}
+        assert made.missing() == [(2, KEYS[0].text, 7, "192.0.2.1")]
+        judge(made, sighting(key=3, seq=2), sighting(key=3, seq=9))
+        assert [gap[0] for gap in made.missing()] == [6, 2]
         monkeypatch.setattr(judging, "_RECIPIENTS", 1)
-        judge(made, sighting(key=3))
-        judge(made, sighting(key=4))
-        assert len(made.missing) <= 2
+        for key in (4, 5, 6, 7):
+            judge(made, sighting(key=key, seq=1), sighting(key=key, seq=3))
+        assert len(made.missing()) <= 4
 
 
 @pytest.mark.parametrize("required", ["unknown", "seen", "known", "pinned"])
