@@ -31,7 +31,6 @@ _SCHEMA = {
         "passed INTEGER NOT NULL) WITHOUT ROWID"
     ),
     "window_time": "CREATE INDEX window_time ON window (key, time_ms)",
-    "window_expiry": "CREATE INDEX window_expiry ON window (expires_ms)",
     "statements": (
         "CREATE TABLE statements (key BLOB, kind TEXT, text BLOB NOT NULL, PRIMARY KEY (key, kind)) WITHOUT ROWID"
     ),

@@ -41,6 +41,7 @@ class Limits:
 
 _EVENTS_AT_ONCE = 10_000
 _NARROWED_AT_ONCE = 1000
+_SWEEP_MS = 10_000
 
 
 class Keyring:
@@ -56,6 +57,7 @@ class Keyring:
         self._follows = ("", 0)
         self._shortest = 0
         self._remembered = 0
+        self._swept_ms = 0
 
     def close(self) -> None:
         """Close the files."""
@@ -232,15 +234,8 @@ class Keyring:
 
     def _keep_bounds(self, index: Index, update: Update) -> None:
         """Drop what has expired, and what is most dispensable of what is too much."""
-        fewer = []
-        for key, number in index.expired(update.newest_ms).items():
-            record = update.changed.get(key) or index.record(key)
-            if record:
-                record.remembered = max(record.remembered - number, 0)
-                self._cache.records[key] = record
-                fewer.append(record)
-                self._remembered -= number
-        index.put_records(fewer)
+        if update.newest_ms >= self._swept_ms + _SWEEP_MS:
+            self._sweep(index, update)
         limits = self._limits
         while self._remembered > limits.window and (records := index.most_remembered(_NARROWED_AT_ONCE)):
             for record in records:
@@ -254,6 +249,19 @@ class Keyring:
             update.forget({key for key, _ in forgotten})
             self._remembered = index.remembered()
             update.lines.append(events.line("forgotten", keys=[text for _, text in forgotten]))
+
+    def _sweep(self, index: Index, update: Update) -> None:
+        """Drop what has expired by the time of the newest report; that takes a look at the whole window."""
+        self._swept_ms = update.newest_ms
+        fewer = []
+        for key, number in index.expired(update.newest_ms).items():
+            record = update.changed.get(key) or index.record(key)
+            if record:
+                record.remembered = max(record.remembered - number, 0)
+                self._cache.records[key] = record
+                fewer.append(record)
+                self._remembered -= number
+        index.put_records(fewer)
 
     def _narrow(self, index: Index, record: Record, number: int) -> None:
         """Drop the oldest reports of a key from the window; older ones are refused from then on."""
