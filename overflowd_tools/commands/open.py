@@ -97,11 +97,16 @@ def opened(sealed: "Sealed", keys: "Mapping[bytes, Sequence[ReceivingKey]]") -> 
         raise RecordError(f"cannot be opened: damaged, or not for our key, {place}")
     if report is None:
         raise RecordError(f"not a report: what is sealed for our key, {place}")
-    if sealed.to is not None and (
-        report.to is None or addresses.pack_address(sealed.to) != addresses.pack_address(report.to)
-    ):
-        raise RecordError(f"wrong recipient: sealed to {sealed.to}, and its report is to {report.to}")
+    if sealed.to is not None and not _same(sealed.to, report.to):
+        raise RecordError(f"wrong recipient: sealed to {sealed.to}, and its report is to {report.to or 'nobody'}")
     return report
+
+
+def _same(claimed: str, signed: str | None) -> bool:
+    """Tell whether two texts are one address: IPv4 is written inside IPv6, too."""
+    if claimed == signed or signed is None:
+        return claimed == signed
+    return addresses.pack_address(claimed) == addresses.pack_address(signed)
 
 
 def _keys(args: argparse.Namespace) -> "Mapping[bytes, Sequence[ReceivingKey]]":

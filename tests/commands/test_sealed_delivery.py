@@ -161,3 +161,13 @@ def test_sealed_for_us_what_was_reported_to_another(tmp_path):
     mapped = Sealed(KEY.public.hint, KEY.public.seal(report("::ffff:198.51.100.1"))).datagram()
     done = run("open", "-k", tmp_path / "key", input=recv.admit_sealed(arrived(mapped), (), Seen()))
     assert done.returncode == 0
+
+
+def test_a_report_to_nobody_that_was_sealed_to_somebody(tmp_path):
+    receiving.write_key(tmp_path / "key", KEY)
+    made = writer.Writer(SIGNER.public, writer.Contact("noc@example.net", "Example Net"), [], HOUR_MS)
+    (body,) = made.bodies({"type": "flow", "source": "netflow5", "saddr": "192.0.2.7", "daddr": TO}, now_ms())
+    contents = made.complete(body, SIGNER.sign(body))
+    line = recv.admit_sealed(arrived(Sealed(KEY.public.hint, KEY.public.seal(contents)).datagram()), (), Seen())
+    done = run("open", "-k", tmp_path / "key", input=line)
+    assert b"wrong recipient: sealed to 198.51.100.1, and its report is to nobody" in done.stderr

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overflowd_tools.errors import RecordError
-from overflowd_tools.reports import reader, sealed
+from overflowd_tools.reports import canonical, reader, sealed
+from overflowd_tools.reports.report import canonical_address
 from overflowd_tools.reports.sealed import Sealed
 
 BOX = bytes(range(112))
@@ -76,6 +77,8 @@ def test_lines_of_other_types(line):
         ({"flow": ""}, "flow is not a text"),
         ({"flow": "\x1b[2J"}, "flow is not a text"),
         ({"flow": "x" * 65}, "flow is not a text"),
+        ({"flow": 'a"b'}, "flow is not a text"),
+        ({"flow": "a\n"}, "flow is not a text"),
     ],
 )
 def test_what_is_no_sealed_report(changed, reason):
@@ -97,11 +100,25 @@ def test_time():
 # --- datagram form
 
 
-@given(st.binary(min_size=4, max_size=4), st.binary(min_size=sealed.SMALLEST_BOX, max_size=1192))
+HINTS, BOXES = st.binary(min_size=4, max_size=4), st.binary(min_size=sealed.SMALLEST_BOX, max_size=1192)
+
+
+@given(HINTS, BOXES)
 def test_datagram_there_and_back(hint, box):
-    made = Sealed(hint, box)
-    assert sealed.unpack(made.datagram()) == made
+    assert sealed.unpack(Sealed(hint, box).datagram()) == Sealed(hint, box)
+
+
+@given(
+    HINTS,
+    BOXES,
+    st.none() | (st.ip_addresses() | st.just("::ffff:192.0.2.1")).map(lambda address: canonical_address(str(address))),
+    st.none() | st.integers(0, (1 << 53) - 1),
+    st.from_regex("[0-9A-Za-z_-]{0,64}", fullmatch=True).map(str.encode),
+)
+def test_line_there_and_back(hint, box, to, expires_ms, flow):
+    made = Sealed(hint, box, to, expires_ms, flow)
     assert sealed.read_line(made.line()) == made
+    assert canonical.encode(canonical.loads(made.line())) == made.line()
 
 
 def test_the_largest_datagram():
