@@ -107,8 +107,9 @@ def test_the_readme_of_2016():
 
 
 def test_the_vectors():
-    done = of_verify("--ignore-expiry", "--key", VECTORS / "reporter.pub", *sorted(VECTORS.glob("*.report")))
-    assert len(passed(done)) == 4
+    reports = sorted(VECTORS.glob("*.report"))
+    done = of_verify("--ignore-expiry", "--key", VECTORS / "reporter.pub", *reports)
+    assert len(passed(done)) == len(reports) >= 4
     rows = [row.split("\t") for row in (VECTORS / "refused.tsv").read_text().splitlines()]
     done = of_verify("--ignore-expiry", lines=[line.encode() for _, line in rows])
     assert reasons(done) == [reason for reason, _ in rows]
