@@ -194,9 +194,13 @@ class _Decoder:
         there = [name for name in args.files if name == "-" or os.path.exists(name)]
         if not args.files or not all(map(os.path.isfile, there)):
             raise UsageError("--two-pass reads its FILEs twice, so they must be regular files")
-        silent = argparse.Namespace(**{**vars(args), "quiet": True, "strict": False, "progress": False})
-        first = _Decoder(command.Context(self._context.prog, silent, self._context.stop), wanted, survey=True)
-        first.decode()
+        silent = argparse.Namespace(**{**vars(args), "quiet": True, "strict": False})
+        context = command.Context(self._context.prog, silent, self._context.stop)
+        first = _Decoder(context, wanted, survey=True)
+        try:
+            first.decode()
+        finally:
+            context.end_progress()
         self._captures.exports.take_survey(first._captures.exports)
 
 

@@ -2,13 +2,17 @@
 
 import json
 import os
+import pty
 import signal
 import struct
 import subprocess
+import termios
 
+import capture_builders as layers
 import pytest
 from harness import BIN, SECONDS, environment, readable
 
+from tests.hostile import builders as hostile
 from tests.protocols import set_builders as build
 
 TEMPLATE = build.ipfix(build.template(256, build.FLOW))
@@ -253,3 +257,41 @@ def test_limits_that_cannot_be(place, argv):
     done = place.run(*argv, "all")
     assert done.returncode == 2
     assert argv[1].encode() in done.stderr
+
+
+def test_two_passes_over_tcp(place):
+    """Flows come before their template and their sampling rate in a stream."""
+    stream = FLOWS + TEMPLATE + RATE + FLOWS
+    segments = [layers.tcp(flags=2, sequence=99, ports=(4000, 4739))]
+    pieces = [stream[at : at + 25] for at in range(0, len(stream), 25)]
+    segments += [
+        layers.tcp(piece, flags=0x10, sequence=100 + 25 * number, ports=(4000, 4739))
+        for number, piece in enumerate(pieces)
+    ]
+    packets = [layers.ethernet(layers.ipv4(segment, 6)) for segment in segments]
+    (place.path / "stream").write_bytes(hostile.pcap(*map(hostile.record, packets)))
+    twice = place.lines("--two-pass", "stream")
+    assert [line["saddr"] for line in twice] == ["198.51.100.1", "198.51.100.2"] * 2
+    assert [line["sampling_rate"] for line in twice] == [100] * 4
+    once = place.lines("stream")
+    assert [line.get("sampling_rate") for line in once] == [None, None, 100, 100]
+
+
+def test_both_passes_show_their_progress(place):
+    place.write("a", FLOWS, TEMPLATE)
+    controller, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
+    done = subprocess.Popen(
+        [BIN / "of-decode", "--two-pass", "--progress", "a"],
+        cwd=place.path,
+        env=environment(place.path),
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    with done:
+        assert done.stdout.read().count(b"\n") == 2
+        assert done.wait(SECONDS) == 0
+    shown = os.read(controller, 65536)
+    os.close(controller)
+    assert shown.count(b"100%") == shown.count(b"\r\n") == 2
