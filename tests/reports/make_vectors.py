@@ -8,11 +8,12 @@ import base64
 import json
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from overflowd_tools.reports import canonical, envelope, report
+from overflowd_tools.reports import batch, canonical, envelope, report
 from overflowd_tools.trust.keys import SecretKey
 
 VECTORS = Path(__file__).parents[1] / "data" / "vectors"
@@ -87,6 +88,19 @@ REPORTS = {
             "why": ["amprep", "frag", "list"],
         },
     },
+    "total": {
+        "contact": {"email": "noc@example.net", "identity": "Example Net"},
+        "flowdata": FLOWDATA,
+        "metadata": {
+            **METADATA,
+            "seq": 7,
+            "to": "198.51.100.1",
+            "role": "dst",
+            "p_ppt": 17_001_000_000,
+            "sampling_rate": 100,
+            "total": {"octets": 28_101_782_247, "packets": 700_000_000, "reports": 7},
+        },
+    },
     "smallest": {
         "contact": {"email": "a@b", "identity": "C"},
         "flowdata": {"data": {"saddr": "::1", "daddr": "::ffff:192.0.2.1"}},
@@ -96,6 +110,14 @@ REPORTS = {
         "contact": {"email": "noc@example.net", "identity": 'Universität "Köln" \\ 科隆 🎓'},
         "flowdata": FLOWDATA,
         "metadata": {**METADATA, "to": "192.0.2.7", "role": "src"},
+    },
+}
+REPORTS["largest-total"] = {
+    **REPORTS["largest"],
+    "metadata": {
+        **REPORTS["largest"]["metadata"],
+        "total": {"octets": MOST, "packets": MOST, "reports": MOST},
+        "why": ["amprep", "frag"],
     },
 }
 
@@ -184,9 +206,21 @@ def make(directory: Path) -> None:
         (directory / f"{name}.signed").write_bytes(signed)
         (directory / f"{name}.report").write_bytes(report.with_signature(signed, signature) + b"\n")
         (directory / f"{name}.datagram").write_bytes(envelope.pack(key.public, signature, signed))
+    make_batch(directory, key)
     line = (directory / "every-field.report").read_text().rstrip("\n")
     lines = [f"{reason}\t{bad}\n" for reason, bad in refused(line, key)]
     (directory / "refused.tsv").write_text("".join(lines))
+
+
+def make_batch(directory: Path, key: SecretKey) -> None:
+    """Write three of the reports as a batch: NAME-of-3.report each, and what was signed for all of them."""
+    names = ("smallest", "total", "unicode")
+    bodies = [signed_report(REPORTS[name], key)[0] for name in names]
+    for name, body, proof in zip(names, bodies, batch.sign(bodies, key), strict=True):
+        (directory / f"{name}-of-3.report").write_bytes(report.with_proof(body, proof) + b"\n")
+    first, second, third = (sha256(b"\0" + body).digest() for body in bodies)
+    root = sha256(b"\1" + sha256(b"\1" + first + second).digest() + third).digest()
+    (directory / "of-3.root").write_bytes(batch.statement(key.public, 3, root))
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def test_the_vectors_are_what_their_program_makes(tmp_path):
     make_vectors.make(tmp_path)
     made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert made == {name: (VECTORS / name).read_bytes() for name in made}
-    assert len(made) == 3 * len(NAMES) + 2
+    assert len(made) == 3 * len(NAMES) + 2 + 4
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -444,7 +444,7 @@ def test_the_commands_of_the_manual_page(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     blocks = re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed$", PAGE.read_text(), flags=re.DOTALL | re.MULTILINE)
     steps = [step.split("\n", 1) for block in blocks for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
-    assert len(steps) == 13
+    assert len(steps) == 22
     for command, output in steps:
         done = run(["sh", "-c", command], cwd=tmp_path)
         assert (done.returncode, done.stderr) == (0, b""), command
