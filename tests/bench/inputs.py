@@ -90,6 +90,25 @@ class Inputs:
         return self._made("reports", f"'{command('of-sign')}' --to dst '{self.fewer_lines[0]}'")
 
     @cached_property
+    def recipients(self) -> Path:
+        """A list of keys for of-seal: one, for everybody."""
+        receiving, recipients = self._scratch / "receiving", self._scratch / "recipients"
+        self._shell(f"'{command('of-key')}' new --receiving >'{receiving}'")
+        key = receiving.read_text().strip()
+        recipients.write_text(f"0.0.0.0/0 {key}\n::/0 {key}\n")
+        return recipients
+
+    @cached_property
+    def sealed(self) -> tuple[Path, int]:
+        return self._made("sealed", f"'{command('of-seal')}' --keys '{self.recipients}' '{self.reports[0]}'")
+
+    @property
+    def padded_octets(self) -> int:
+        """The octets that are in a sealed box of these reports, about."""
+        path, number = self.reports
+        return (path.stat().st_size // number + 63) // 64 * 64
+
+    @cached_property
     def sink(self) -> socket.socket:
         """A socket that is never read; a closed port would make the kernel answer every datagram with an error."""
         sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

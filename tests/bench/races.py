@@ -12,7 +12,7 @@ from measure import Entrant, Race
 PYTHON = str(TOP / ".venv/bin/python")
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 RATE = "1e-6"
-COMMANDS = ("capture", "decode", "key", "recv", "sample", "send", "sign", "verify")
+COMMANDS = ("capture", "decode", "key", "open", "recv", "sample", "seal", "send", "sign", "verify")
 DECODE, SAMPLE, SIGN, VERIFY, SEND = (command(f"of-{name}") for name in ("decode", "sample", "sign", "verify", "send"))
 MAWK = f"""BEGIN {{ srand() }} match($0, /"pcount":[0-9]+/) && \
 rand() < {RATE} * substr($0, RSTART + 9, RLENGTH - 9)"""
@@ -121,6 +121,24 @@ def verify(inputs: Inputs) -> Race:
     )
 
 
+def seal(inputs: Inputs) -> Race:
+    reports, number = inputs.reports
+    return Race(
+        _bare("seal", number, inputs.padded_octets),
+        [Entrant("seal", f"'{command('of-seal')}' --keys '{inputs.recipients}' '{reports}'", number, ">= 0.7")],
+        ROUNDS,
+    )
+
+
+def open_sealed(inputs: Inputs) -> Race:
+    sealed, number = inputs.sealed
+    return Race(
+        _bare("open", number, inputs.padded_octets),
+        [Entrant("open", f"'{command('of-open')}' '{sealed}'", number, ">= 0.6")],
+        ROUNDS,
+    )
+
+
 def send(inputs: Inputs) -> Race:
     reports, number = inputs.reports
     port = inputs.sink.getsockname()[1]
@@ -158,6 +176,8 @@ RACES: list[tuple[list[str], Callable[[Inputs], Race]]] = [
     (["sample (mawk)"], sample_mawk),
     (["sign"], sign),
     (["verify"], verify),
+    (["seal"], seal),
+    (["open"], open_sealed),
     (["send"], send),
 ]
 """The rows of each race, and what makes it."""
