@@ -73,12 +73,12 @@ def compile_template(template: Template) -> Renderer:
     signed 32-bit difference: First and Last may lie a little after sysUptime, and sysUptime wraps after 49.7 days.
     """
     plan = _Plan(template)
-    for section, fields in groupby(template.fields, _section):
+    for section, fields in groupby(template.fields, section_of):
         plan.add(section, list(fields))
     return plan.compile()
 
 
-def _section(field: Field) -> str:
+def section_of(field: Field) -> str:
     """Return what a field shares with neighbours that are rendered in one piece with it."""
     if field.kind is Kind.PADDING:
         return "padding"
@@ -187,10 +187,10 @@ class _Plan:
     def _add_part(self, part: Part, octets: str) -> None:
         """Add what octets, an expression, say as one."""
         if part.names:
-            self._rest.append((b"%s", f"{self._keep(lambda key: _members_text(part.show(key)[0]))}[{octets}]"))
+            self._rest.append((b"%s", f"{self._keep(lambda key: members_text(part.show(key)[0]))}[{octets}]"))
         if part.extra:
             comma = 0 if self._extra else 1
-            table = self._keep(lambda key: _members_text(dict(part.show(key)[1]))[comma:])
+            table = self._keep(lambda key: members_text(dict(part.show(key)[1]))[comma:])
             self._extra.append((b"%s", f"{table}[{octets}]"))
 
     def _form(self, suspect: bytes = b"") -> bytes:
@@ -199,7 +199,7 @@ class _Plan:
         times = [(member(name), "") for name, _, _ in self._times]
         pieces = b"".join(form for form, _ in (*self._flow, *self._core, *times, *self._rest))
         extra = b',"ie":{' + b"".join(form for form, _ in self._extra) + b"}" if self._extra else b""
-        constants = _members_text(self._template.constants).replace(b"%", b"%%")
+        constants = members_text(self._template.constants).replace(b"%", b"%%")
         return start + pieces + constants + suspect + extra + b"}\n"
 
     def _source(self) -> str:
@@ -290,7 +290,7 @@ class _Run:
         """Return their part of the line."""
         values = list(self._unpack(octets))
         for place, field in self._octets:
-            values[place] = _octets_text(field, values[place])
+            values[place] = octets_text(field, values[place])
         return self._form % tuple(values)
 
     def text_but_icmp(self, octets: bytes) -> bytes:
@@ -316,7 +316,7 @@ def _code(field: Field) -> str:
     return f"{field.length}s"
 
 
-def _octets_text(field: Field, value: bytes) -> bytes:
+def octets_text(field: Field, value: bytes) -> bytes:
     """Return a value that was unpacked as octets as JSON."""
     match field.kind:
         case Kind.UNSIGNED:
@@ -330,7 +330,7 @@ def _octets_text(field: Field, value: bytes) -> bytes:
     return b'"%s"' % value.hex().encode()
 
 
-def _members_text(members: Mapping[str, Any]) -> bytes:
+def members_text(members: Mapping[str, Any]) -> bytes:
     """Return members as JSON, each after a comma."""
     if not members:
         return b""
@@ -338,7 +338,7 @@ def _members_text(members: Mapping[str, Any]) -> bytes:
 
 
 def _span_texts(spans: Spans, records: bytes, export_ms: int, uptime_ms: int) -> Iterator[bytes]:
-    return map(_members_text, spans(records, export_ms, uptime_ms))
+    return map(members_text, spans(records, export_ms, uptime_ms))
 
 
 def _text(octets: bytes) -> bytes:

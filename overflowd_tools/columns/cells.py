@@ -4,20 +4,20 @@ A column has one item for each line, all of one width. Its text stands at the en
 other garbage, and is what rendering.py writes for the same field, byte for byte.
 """
 
-from collections.abc import Callable
-from functools import lru_cache, partial
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from overflowd_tools.columns import digits
 from overflowd_tools.columns.digits import Array
-from overflowd_tools.protocols.templates import ICMP, ICMPV6, Field, icmp_of_port
+from overflowd_tools.protocols.templates import ICMP, ICMPV6, icmp_of_port
 from overflowd_tools.protocols.times import DAY_MS
-from overflowd_tools.rendering import FRAGMENTS_KEPT, _octets_text, address_text
+from overflowd_tools.rendering import FRAGMENTS_KEPT, Run, address_text
 
-Run = tuple[bytes, bytes, int, int]
-"""Records of one datagram, as a Renderer takes them: head, records, export_ms, uptime_ms."""
+Place = tuple[int, int]
+"""Where a field is in a record: how many octets there are before it, and its length."""
 
 _SIZES = {length: next(size for size in (1, 2, 4, 8) if size >= length) for length in range(1, 9)}
 _INTEGERS = {
@@ -28,8 +28,8 @@ _SUSPECT = b',"time_suspect":true'
 _ICMP_FORM = b',"icmp_type":%d,"icmp_code":%d'
 
 
-class NegativeTimeError(Exception):
-    """A flow is older than 1970."""
+class NotByColumnsError(Exception):
+    """These lines have to be made one by one."""
 
 
 class Batch:
@@ -39,7 +39,6 @@ class Batch:
         """length: octets of one record."""
         heads, records, exports, uptimes = zip(*runs, strict=True)
         self.heads = heads
-        self.longest_head = max(map(len, heads))
         self.length = length
         self.records = b"".join(records)
         self.counts = np.array([len(octets) // length for octets in records])
@@ -88,27 +87,27 @@ class Made(NamedTuple):
     varying: Array | None = None
 
 
-class Column:
-    """Items with a constant text at their end, and a place for another before it."""
-
-    def __init__(self, rows: int, width: int, shortest: int, suffix: bytes) -> None:
-        """rows: the most. width: of the text before the suffix; shortest: the least octets it can have."""
-        self.width = self.longest = width + len(suffix)
-        self.shortest = shortest + len(suffix)
-        self.garbage = width - shortest
-        """The most octets before the text."""
-        self._suffix = len(suffix)
-        self._octets = np.zeros((rows, self.width), np.uint8)
-        self._octets[:, width:] = np.frombuffer(suffix, np.uint8)
-        self._items = self._place(0, f"V{self.width}")
-
-    def _place(self, offset: int, dtype: str) -> Array:
-        """Return a part of each item."""
-        return np.ndarray((len(self._octets),), dtype, self._octets, offset, (self.width,))
+class Column(Protocol):
+    """Makes the text of one thing in a line, and a constant text behind it."""
 
     def make(self, block: Block) -> list[Made]:
         """Return the items of a block, in one column or several."""
-        return [self._made(block, self.shortest - self._suffix)]
+
+
+class _Fixed:
+    """Items of one width with a constant text at their end, and a place for another before it."""
+
+    def __init__(self, rows: int, width: int, suffix: bytes) -> None:
+        """rows: the most. width: of the text before the suffix."""
+        self._width = width + len(suffix)
+        self._suffix = len(suffix)
+        self._octets = np.zeros((rows, self._width), np.uint8)
+        self._octets[:, width:] = np.frombuffer(suffix, np.uint8)
+        self._items = self._place(0, f"V{self._width}")
+
+    def _place(self, offset: int, dtype: str) -> Array:
+        """Return a part of each item."""
+        return np.ndarray((len(self._octets),), dtype, self._octets, offset, (self._width,))
 
     def _made(self, block: Block, lengths: Array | int) -> Made:
         """Return the items of a block. lengths: of the text before the suffix."""
@@ -122,35 +121,60 @@ Read = Callable[[Block], Array]
 """Gets a number for each row: intp, uint32 or uint64."""
 
 
-class Constant(Column):
+class Constant(_Fixed):
     """The same text for all."""
 
     def __init__(self, rows: int, suffix: bytes) -> None:
-        super().__init__(rows, 0, 0, suffix)
+        super().__init__(rows, 0, suffix)
+
+    def make(self, block: Block) -> list[Made]:
+        """Return the items of a block."""
+        return [self._made(block, 0)]
 
 
-class Heads(Column):
+class Heads:
     """What the lines of a run share."""
 
-    def __init__(self, rows: int, suffix: bytes) -> None:  # noqa: ARG002 - as all columns are made
-        super().__init__(0, 0, 0, suffix)
-        self._text = suffix
+    def __init__(self, _rows: int, suffix: bytes) -> None:
+        self._suffix = suffix
 
     def make(self, block: Block) -> list[Made]:
         """Return the items of a block."""
         first, last = block.first_and_last
-        items, lengths = digits.table(block.batch.heads[first : last + 1], self._text)
-        runs = block.runs - first
-        if lengths.min() == lengths.max():
-            return [Made(items.take(runs), items.itemsize)]
-        return [Made(items.take(runs), self._suffix, lengths.take(runs))]
+        return [_chosen(block.batch.heads[first : last + 1], block.runs - first, self._suffix)]
 
 
-class SmallNumbers(Column):
+class Texts:
+    """What is shown of octets that mostly are the same in many records, by the careful way."""
+
+    def __init__(self, places: list[Place], text: Callable[[bytes], bytes], _rows: int, suffix: bytes) -> None:
+        """places: where the octets are, one octet or more. text: what is shown of all of them."""
+        self._places = places
+        self._suffix = suffix
+        self._text = lru_cache(maxsize=FRAGMENTS_KEPT)(text)
+
+    def make(self, block: Block) -> list[Made]:
+        """Return the items of a block."""
+        octets = np.concatenate([block.octets(*place) for place in self._places], axis=1)
+        values = octets.view(f"V{octets.shape[1]}")[:, 0].tolist()
+        known = {value: number for number, value in enumerate(dict.fromkeys(values))}
+        chosen = np.fromiter(map(known.__getitem__, values), np.intp, block.rows)
+        return [_chosen([self._text(value) for value in known], chosen, self._suffix)]
+
+
+def _chosen(texts: Sequence[bytes], chosen: Array, suffix: bytes) -> Made:
+    """Return a text for each row, of these."""
+    items, lengths = digits.table(texts, suffix)
+    shortest = int(lengths.min())
+    varying = lengths - shortest
+    return Made(items.take(chosen), shortest + len(suffix), varying.take(chosen) if varying.any() else None)
+
+
+class SmallNumbers(_Fixed):
     """Integers of 1 or 2 octets, in decimal."""
 
     def __init__(self, offset: int, length: int, rows: int, suffix: bytes) -> None:
-        super().__init__(rows, 4 * length, 1, suffix)
+        super().__init__(rows, 4 * length, suffix)
         self._field = offset, length
         self._table = digits.four_digits() if length == 1 else digits.five_digits()
         self._digits = self._place(0, f"u{4 * length}")
@@ -162,13 +186,13 @@ class SmallNumbers(Column):
         return [self._made(block, digits.lengths().take(values))]
 
 
-class Numbers(Column):
+class Numbers(_Fixed):
     """Integers of any size, in decimal."""
 
     def __init__(self, read: Read, longest: int, rows: int, suffix: bytes) -> None:
         """longest: the most digits that there can be."""
         groups = -(-longest // 4)
-        super().__init__(rows, 4 * groups, 1, suffix)
+        super().__init__(rows, 4 * groups, suffix)
         self._read = read
         self._groups = [self._place(4 * place, "u4") for place in reversed(range(groups))]
 
@@ -196,14 +220,11 @@ class Numbers(Column):
         return [self._made(block, lengths)]
 
 
-class IPv4(Column):
+class IPv4(_Fixed):
     """IPv4 addresses: two octets in a column, two more in the next."""
 
     def __init__(self, offset: int, rows: int, suffix: bytes) -> None:
-        super().__init__(rows, 8, 4, suffix)
-        self.longest += 7
-        self.shortest += 3
-        self.garbage = 5
+        super().__init__(rows, 8, suffix)
         self._offset = offset
         self._low = self._place(0, "u8")
 
@@ -216,11 +237,11 @@ class IPv4(Column):
         return [without_dot, self._made(block, lengths.take(low))]
 
 
-class IPv6(Column):
+class IPv6(_Fixed):
     """IPv6 addresses, as inet_ntop writes them: each two octets in a column."""
 
     def __init__(self, offset: int, rows: int, suffix: bytes) -> None:
-        super().__init__(rows, 48, 2, suffix)
+        super().__init__(rows, 48, suffix)
         self._offset = offset
         self._whole = self._place(0, "V48")
         self._last = self._place(40, "u8")
@@ -246,51 +267,32 @@ class IPv6(Column):
         return [*first, self._made(block, varying[7])]
 
 
-class Hex(Column):
+class Hex(_Fixed):
     """Octets in hexadecimal, with colons between them or without."""
 
     def __init__(self, offset: int, length: int, separator: bytes, rows: int, suffix: bytes) -> None:
         step = 2 + len(separator)
         width = step * length - len(separator)
-        super().__init__(rows, width, width, suffix)
+        super().__init__(rows, width, suffix)
+        self._length = width
         if separator:
             self._octets[:, 2:width:3] = ord(separator)
         self._field = offset, length
-        self._digits = np.ndarray((rows, length), "u2", self._octets, 0, (self.width, step))
+        self._digits = np.ndarray((rows, length), "u2", self._octets, 0, (self._width, step))
 
     def make(self, block: Block) -> list[Made]:
         """Return the items of a block."""
         self._digits[: block.rows] = digits.hex_octets().take(block.octets(*self._field))
-        return super().make(block)
+        return [self._made(block, self._length)]
 
 
-class Texts(Column):
-    """Texts of few different values."""
-
-    def __init__(self, field: Field, offset: int, rows: int, suffix: bytes) -> None:  # noqa: ARG002 - as all columns are made
-        super().__init__(0, 6 * field.length + 2, 2, suffix)
-        self._field = offset, field.length
-        self._behind = suffix
-        self._text = lru_cache(maxsize=FRAGMENTS_KEPT)(partial(_octets_text, field))
-
-    def make(self, block: Block) -> list[Made]:
-        """Return the items of a block."""
-        octets = np.ascontiguousarray(block.octets(*self._field))
-        values = octets.view(f"V{octets.shape[1]}")[:, 0].tolist()
-        places = {value: place for place, value in enumerate(dict.fromkeys(values))}
-        items, lengths = digits.table([self._text(value) for value in places], self._behind)
-        chosen = np.fromiter(map(places.__getitem__, values), np.intp, block.rows)
-        return [Made(items.take(chosen), self._suffix, lengths.take(chosen))]
-
-
-class ICMPCodes(Column):
+class ICMPCodes(_Fixed):
     """The type and code of ICMP, where the destination port holds them (see icmp_of_port)."""
 
-    def __init__(self, protocol: tuple[int, int], dport: tuple[int, int], rows: int, suffix: bytes) -> None:
-        """Offset and length of both fields."""
+    def __init__(self, protocol: Place, dport: Place, rows: int, suffix: bytes) -> None:
         self._texts = np.zeros(1 << 16, f"V{len(_ICMP_FORM % (255, 255))}")
         self._lengths = np.zeros(1 << 16, np.uint8)
-        super().__init__(rows, self._texts.itemsize, 0, suffix)
+        super().__init__(rows, self._texts.itemsize, suffix)
         self._protocol, self._dport = protocol, dport
         self._codes = self._place(0, self._texts.dtype.str)
 
@@ -299,7 +301,7 @@ class ICMPCodes(Column):
         protocols = block.integers(*self._protocol)
         rows = np.flatnonzero((protocols == ICMP) | (protocols == ICMPV6))
         if not len(rows):
-            return super().make(block)
+            return [self._made(block, 0)]
         ports = block.integers(*self._dport)[rows]
         told = (ports <= 0xFFFF) & ((protocols[rows] == ICMP) | (ports > 0xFF))
         rows, ports = rows[told], ports[told].astype(np.intp)
@@ -312,11 +314,11 @@ class ICMPCodes(Column):
         return [self._made(block, lengths)]
 
 
-class Suspicion(Column):
+class Suspicion(_Fixed):
     """Whether the times of a flow are suspect (see times.span)."""
 
     def __init__(self, rows: int, suffix: bytes) -> None:
-        super().__init__(rows, len(_SUSPECT), 0, suffix)
+        super().__init__(rows, len(_SUSPECT), suffix)
         self._octets[:, : len(_SUSPECT)] = np.frombuffer(_SUSPECT, np.uint8)
 
     def make(self, block: Block) -> list[Made]:
@@ -324,7 +326,7 @@ class Suspicion(Column):
         start, end, batch = block.times["start_ms"], block.times["end_ms"], block.batch
         suspect = (start > end) | (start < batch.earliest.take(block.runs)) | (start > batch.latest.take(block.runs))
         if not suspect.any():
-            return super().make(block)
+            return [self._made(block, 0)]
         return [self._made(block, suspect.view(np.uint8) * np.uint8(len(_SUSPECT)))]
 
 
@@ -346,7 +348,7 @@ def of_uptime(offset: int, length: int) -> Read:
         ago = batch.shift.take(runs) - block.integers(offset, length) & 0xFFFFFFFF
         moments: Array = batch.base.take(runs) - ago
         if moments.min() < 0:
-            raise NegativeTimeError
+            raise NotByColumnsError
         return moments.view(np.uint64)
 
     return read

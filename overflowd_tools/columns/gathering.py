@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 
-from overflowd_tools.columns.cells import Run
 from overflowd_tools.columns.page import Page
 from overflowd_tools.columns.plan import supports
 from overflowd_tools.columns.renderer import ColumnRenderer
 from overflowd_tools.protocols.templates import Template
-from overflowd_tools.rendering import Renderer
+from overflowd_tools.rendering import Renderer, Run
 
 _RENDERERS = 16
 _WORTH_IT = 256

@@ -6,9 +6,9 @@ from itertools import accumulate, groupby
 from typing import NamedTuple
 
 from overflowd_tools.columns import cells
-from overflowd_tools.columns.cells import Column
-from overflowd_tools.protocols.templates import Field, Kind, Template
-from overflowd_tools.rendering import FLOW_PREFIX, _section, member
+from overflowd_tools.columns.cells import Column, Place
+from overflowd_tools.protocols.templates import Field, Kind, Part, Template
+from overflowd_tools.rendering import FLOW_PREFIX, member, members_text, octets_text, section_of
 
 NO_PCOUNT = b'{"type":"flow"'
 """How lines without a packet count begin."""
@@ -19,71 +19,87 @@ _PAGE = 1 << 22
 _FEWEST_ROWS = 256
 """Of lines so long that only fewer are made at a time, there is nothing to gain."""
 _ABSOLUTE = {"stime": "start_ms", "etime": "end_ms"}
-_ENDS = {*_ABSOLUTE, *_ABSOLUTE.values()}
 _ADDRESSES = {"saddr", "daddr"}
 _STILL = {"core", "rest", "extra"}
 
 Make = Callable[[int, bytes], Column]
 """Makes a column: (most rows, constant text behind its own)."""
+Piece = bytes | Make
+"""A constant text, or what makes a column."""
 
 
 def supports(template: Template) -> bool:
     """Tell whether lines of a template can be made by columns."""
-    fields = [field for field in template.fields if field.kind is not Kind.PADDING]
+    if template.spans is not None or most_rows(template) < _FEWEST_ROWS:
+        return False
+    fields = [field for field in template.fields if field.part is None and field.kind is not Kind.PADDING]
     names = [field.name for field in fields if not field.extra]
-    if len(set(names)) < len(names) or any({start, absolute} <= {*names} for start, absolute in _ABSOLUTE.items()):
-        return False
-    if not getattr(template, "plain", True):
-        return False
-    if template.icmp_in_port and _place(template, "protocol").field.kind is not Kind.UNSIGNED:
-        return False
-    return all(map(_is_supported, fields)) and most_rows(template) >= _FEWEST_ROWS
+    names += [_ABSOLUTE[field.name] for field in fields if field.kind is Kind.UPTIME and field.name in _ABSOLUTE]
+    return (
+        all(map(_is_supported, fields))
+        and all(sum(length for _, length in places) for places in _parts(template).values())
+        and len({*names}) == len(names)
+        and (not template.checked or {"start_ms", "end_ms"} <= {*names})
+        and (not template.icmp_in_port or {"protocol", "dport"} <= {*names})
+    )
+
+
+def _is_moment(field: Field) -> bool:
+    """Tell whether a field is a start or an end that a line shows as Unix time."""
+    return field.kind is Kind.UPTIME or field.name in _ABSOLUTE.values()
 
 
 def _is_supported(field: Field) -> bool:
-    section = _section(field)
+    section = section_of(field)
     lengths: Container[int] = ()
     if field.kind is Kind.UPTIME and section in _ABSOLUTE:
         lengths = (4,)
     elif field.kind is Kind.SECONDS and section in _ABSOLUTE.values():
         lengths = range(1, 5)
-    elif field.kind is Kind.UNSIGNED and section not in _ABSOLUTE:
+    elif field.kind is Kind.UNSIGNED:
         lengths = range(1, 9)
     elif section in _ADDRESSES or section in _STILL:
         lengths = {Kind.IPV4: (4,), Kind.IPV6: (16,)}.get(field.kind, ())
         if section in _STILL and field.kind in (Kind.MAC, Kind.TEXT, Kind.OCTETS):
             lengths = range(1, 1 << 16)
+    if field.kind is not Kind.UNSIGNED and field.name in ("protocol", "dport"):
+        return False
     return field.length in lengths
 
 
 def most_rows(template: Template) -> int:
     """Return how many lines of a template to make at a time."""
-    wide = (Kind.IPV6, Kind.TEXT)
+    wide = (Kind.IPV6, Kind.TEXT, Kind.PART)
     longest = 200
     for field in template.fields:
         longest += len(field.name) + 8 + field.length * (8 if field.kind in wide else 4)
     return min(_ROWS, _PAGE // longest)
 
 
-class _Place(NamedTuple):
+class _Placed(NamedTuple):
     """A field, and how many octets there are before it in a record."""
 
     field: Field
     offset: int
 
     @property
-    def where(self) -> tuple[int, int]:
-        """Its offset and length."""
+    def place(self) -> Place:
+        """Where it is."""
         return self.offset, self.field.length
 
 
-def _places(template: Template) -> list[_Place]:
-    starts = accumulate((field.length for field in template.fields), initial=0)
-    return [_Place(field, offset) for field, offset in zip(template.fields, starts, strict=False)]
+def _placed(template: Template) -> list[_Placed]:
+    offsets = accumulate((field.length for field in template.fields), initial=0)
+    return [_Placed(field, offset) for field, offset in zip(template.fields, offsets, strict=False)]
 
 
-def _place(template: Template, name: str) -> _Place:
-    return next(place for place in _places(template) if place.field.name == name and not place.field.extra)
+def _parts(template: Template) -> dict[Part, list[Place]]:
+    """Return where the octets of each part of a record are."""
+    parts: dict[Part, list[Place]] = {}
+    for placed in _placed(template):
+        if placed.field.part is not None:
+            parts.setdefault(placed.field.part, []).append(placed.place)
+    return parts
 
 
 def columns_of(template: Template, rows: int) -> list[Column]:
@@ -100,70 +116,107 @@ def columns_of(template: Template, rows: int) -> list[Column]:
     return [*columns, make(rows, text)]
 
 
-def _pieces(template: Template) -> Iterator[bytes | Make]:
-    """Yield what a line consists of, in the order of rendering.py: constant texts, and what makes columns."""
-    flow: list[bytes | Make] = []
-    core: list[bytes | Make] = []
-    times: list[bytes | Make] = []
-    rest: list[bytes | Make] = []
-    extra: list[bytes | Make] = []
-    sections = {"core": core, "rest": rest, "extra": extra}
-    pcount: list[bytes | Make] = []
-    for section, places in groupby(_places(template), lambda place: _section(place.field)):
-        run = list(places)
-        for place in run:
-            name = place.field.name
-            if section == "pcount":
-                pcount = [FLOW_PREFIX, _number(place)]
-            elif section in _ENDS:
-                if place.field.kind is Kind.UPTIME:
-                    flow += [member(name, b""), _number(place)]
-                times += [member(_ABSOLUTE.get(name, name), b""), _moment(place)]
-            elif section != "padding":
-                sections.get(section, flow).extend(_member(place))
-        if section == "core" and template.icmp_in_port and any(place.field.name == "protocol" for place in run):
-            protocol, dport = (_place(template, name).where for name in ("protocol", "dport"))
-            core.append(partial(cells.ICMPCodes, protocol, dport))
-    yield from pcount or [NO_PCOUNT]
+def _pieces(template: Template) -> Iterator[Piece]:
+    """Yield what a line consists of, in the order of rendering.py."""
+    line = _Line()
+    for section, group in groupby(_placed(template), lambda placed: section_of(placed.field)):
+        run = [*group]
+        if section not in ("padding", "part"):
+            for placed in run:
+                line.add(section, placed)
+        if section == "core" and template.icmp_in_port and any(placed.field.name == "protocol" for placed in run):
+            line.core.append(_icmp(template))
+    for part, places in _parts(template).items():
+        line.add_part(part, places)
+    yield from line.pcount
     yield cells.Heads
-    yield from (*flow, *core, *times, *rest)
+    yield from (*line.flow, *line.core, *line.times, *line.rest, members_text(template.constants))
     if template.checked:
         yield cells.Suspicion
-    if extra:
-        first, *others = extra
+    if line.extra:
+        first, *others = line.extra
         assert isinstance(first, bytes)
         yield from (b',"ie":{', first.removeprefix(b","), *others, b"}")
     yield b"}\n"
 
 
-def _member(place: _Place) -> list[bytes | Make]:
+class _Line:
+    """The pieces of a line, by where they stand in it."""
+
+    def __init__(self) -> None:
+        self.pcount: list[Piece] = [NO_PCOUNT]
+        self.flow: list[Piece] = []
+        self.core: list[Piece] = []
+        self.times: list[Piece] = []
+        self.rest: list[Piece] = []
+        self.extra: list[Piece] = []
+        self._sections = {"core": self.core, "rest": self.rest, "extra": self.extra}
+
+    def add(self, section: str, placed: _Placed) -> None:
+        """Add a field."""
+        field = placed.field
+        if section in self._sections:
+            self._sections[section].extend(_member(placed))
+            return
+        if section == "pcount":
+            self.pcount = [FLOW_PREFIX, _number(placed)]
+        elif section not in _ABSOLUTE.values():
+            self.flow += _member(placed)
+        if field.also:
+            self.flow += [member(field.also, b""), _number(placed)]
+        if _is_moment(field):
+            self.times += [member(_ABSOLUTE.get(field.name, field.name), b""), _moment(placed)]
+
+    def add_part(self, part: Part, places: list[Place]) -> None:
+        """Add a part of the record."""
+        if part.names:
+            self.rest.append(partial(cells.Texts, places, partial(_part_members, part)))
+        if part.extra:
+            self.extra += [b",", partial(cells.Texts, places, partial(_part_extra, part))]
+
+
+def _part_members(part: Part, octets: bytes) -> bytes:
+    return members_text(part.show(octets)[0])
+
+
+def _part_extra(part: Part, octets: bytes) -> bytes:
+    return members_text(dict(part.show(octets)[1]))[1:]
+
+
+def _icmp(template: Template) -> Make:
+    """Return what makes the column of type and code of ICMP."""
+    places = {placed.field.name: placed.place for placed in _placed(template) if not placed.field.extra}
+    return partial(cells.ICMPCodes, places["protocol"], places["dport"])
+
+
+def _member(placed: _Placed) -> list[Piece]:
     """Return a member of the line, with the comma before it."""
-    name = place.field.name
-    match place.field.kind:
+    name = placed.field.name
+    match placed.field.kind:
         case Kind.IPV4:
-            make: Make = partial(cells.IPv4, place.offset)
+            make: Make = partial(cells.IPv4, placed.offset)
         case Kind.IPV6:
-            make = partial(cells.IPv6, place.offset)
+            make = partial(cells.IPv6, placed.offset)
         case Kind.MAC:
-            make = partial(cells.Hex, *place.where, b":")
+            make = partial(cells.Hex, *placed.place, b":")
         case Kind.OCTETS:
-            make = partial(cells.Hex, *place.where, b"")
+            make = partial(cells.Hex, *placed.place, b"")
         case Kind.TEXT:
-            return [member(name, b""), partial(cells.Texts, place.field, place.offset)]
+            return [member(name, b""), partial(cells.Texts, [placed.place], partial(octets_text, placed.field))]
         case _:
-            return [member(name, b""), _number(place)]
+            return [member(name, b""), _number(placed)]
     return [member(name, b'"'), make, b'"']
 
 
-def _number(place: _Place) -> Make:
-    if place.field.length <= 2:
-        return partial(cells.SmallNumbers, *place.where)
-    return partial(cells.Numbers, cells.of_integer(*place.where), len(str((1 << 8 * place.field.length) - 1)))
+def _number(placed: _Placed) -> Make:
+    if placed.field.length <= 2:
+        return partial(cells.SmallNumbers, *placed.place)
+    return partial(cells.Numbers, cells.of_integer(*placed.place), len(str((1 << 8 * placed.field.length) - 1)))
 
 
-def _moment(place: _Place) -> Make:
+def _moment(placed: _Placed) -> Make:
     """Return what makes the column of start_ms or end_ms."""
-    name = place.field.name
+    name = placed.field.name
     reads = {Kind.UPTIME: cells.of_uptime, Kind.SECONDS: cells.of_seconds, Kind.UNSIGNED: cells.of_integer}
-    read = cells.noted(_ABSOLUTE.get(name, name), reads[place.field.kind](*place.where))
+    read = cells.noted(_ABSOLUTE.get(name, name), reads[placed.field.kind](*placed.place))
     return partial(cells.Numbers, read, len(str((1 << 64) - 1)))

@@ -10,12 +10,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from overflowd_tools.columns.cells import Batch, Block, Column, Heads, NegativeTimeError, Run
+from overflowd_tools.columns.cells import Batch, Block, Made, NotByColumnsError
 from overflowd_tools.columns.digits import Array
 from overflowd_tools.columns.page import Page
 from overflowd_tools.columns.plan import NO_PCOUNT, columns_of, most_rows
 from overflowd_tools.protocols.templates import Template
-from overflowd_tools.rendering import Renderer
+from overflowd_tools.rendering import Renderer, Run
 
 _HEADS_APART = len(NO_PCOUNT)
 """Heads that differ less in length are made together: so much garbage fits in front of the shortest."""
@@ -32,8 +32,6 @@ class ColumnRenderer:
         self._page = page
         self._rows = most_rows(template)
         self._columns = columns_of(template, self._rows)
-        self._longest = sum(column.longest for column in self._columns)
-        self._least_head = _least_head(self._columns)
 
     def render(self, runs: Sequence[Run]) -> list[bytes]:
         """Return the lines of each run in one piece."""
@@ -44,9 +42,9 @@ class ColumnRenderer:
         return texts
 
     def _render(self, runs: list[Run]) -> list[bytes]:
-        """Return the same for runs whose heads are of about one length, the shortest first."""
+        """Return the same for runs whose heads are of about one length."""
         exports = [export_ms for _, _, export_ms, _ in runs]
-        if len(runs[0][0]) < self._least_head or not 0 <= min(exports) <= max(exports) < _LATEST_MS:
+        if not 0 <= min(exports) <= max(exports) < _LATEST_MS:
             return self._one_by_one(runs)
         batch = Batch(self._template.length, runs)
         stops = batch.counts.cumsum()
@@ -56,7 +54,7 @@ class ColumnRenderer:
             block = Block(batch, start, run_of_row[start:end])
             try:
                 ends = self._write(block)
-            except NegativeTimeError:
+            except NotByColumnsError:
                 return self._one_by_one(runs)
             first, last = block.first_and_last
             cuts = ends[np.minimum(stops[first : last + 1] - start, block.rows) - 1].tolist()
@@ -69,15 +67,17 @@ class ColumnRenderer:
         return [b"".join(self._plain(*run)) for run in runs]
 
     def _write(self, block: Block) -> Array:
-        """Write the lines of a block to the page, and return where each ends."""
+        """Write the lines of a block to the page, and return where each ends. Raises NotByColumnsError."""
         columns = [made for column in self._columns for made in column.make(block)]
+        if not _has_room_for_garbage(columns):
+            raise NotByColumnsError
         lengths = np.full(block.rows, sum(column.fixed for column in columns))
         for column in columns:
             if column.varying is not None:
                 lengths += column.varying
         ends = lengths.cumsum()
         line_ends = ends.copy()
-        self._page.reserve(self._rows, self._longest + block.batch.longest_head)
+        self._page.reserve(self._rows, sum(column.items.itemsize for column in columns))
         behind = 0
         for items, fixed, varying in reversed(columns):
             self._page.ending(items.itemsize, behind)[ends] = items
@@ -102,11 +102,11 @@ def _alike(lengths: list[int]) -> Iterator[list[int]]:
         del places[:count]
 
 
-def _least_head(columns: list[Column]) -> int:
-    """Return how long a head must be so that no garbage reaches into the line before."""
-    at = next(place for place, column in enumerate(columns) if isinstance(column, Heads))
-    before = least = 0
-    for column in columns[at:]:
-        least = max(least, column.garbage - before)
-        before += column.shortest
-    return least
+def _has_room_for_garbage(columns: list[Made]) -> bool:
+    """Tell whether the garbage of no column reaches into the line before, which is written already."""
+    before = 0
+    for items, fixed, _ in columns:
+        if items.itemsize - fixed > before:
+            return False
+        before += fixed
+    return True

@@ -11,7 +11,7 @@ from overflowd_tools.columns.page import Page
 from overflowd_tools.columns.plan import supports
 from overflowd_tools.columns.renderer import ColumnRenderer
 from overflowd_tools.protocols.netflow import NETFLOW1, NETFLOW5, NETFLOW6, NETFLOW7
-from overflowd_tools.protocols.templates import Field, Kind, Template
+from overflowd_tools.protocols.templates import Field, Kind, Part, Template
 from overflowd_tools.rendering import compile_template
 
 EXPORT_MS = 1_700_000_000_123
@@ -46,13 +46,30 @@ def templates(draw):
     """Templates of every kind of field in any order, with and without what lines have by default."""
     names = draw(st.sets(st.sampled_from(sorted(fields_of_a_name))))
     fields = [Field(name, *draw(fields_of_a_name[name])) for name in sorted(names)]
+    if "bcount" in names and draw(st.booleans()):
+        fields = [field._replace(also="bcount_total") if field.name == "bcount" else field for field in fields]
     times = draw(st.sampled_from((("stime", "etime"), ("start_ms", "end_ms"), ("etime",), ("start_ms",), ())))
     for name in times:
         fields.append(Field(name, 4, Kind.UPTIME) if name in ("stime", "etime") else Field(name, *draw(moments)))
     fields += [Field(f"more_{place}", *draw(any_kind)) for place in range(draw(st.integers(0, 4)))]
     fields += [Field(f"0.{place}", *draw(any_kind), extra=True) for place in range(draw(st.integers(0, 3)))]
     fields += [Field("", draw(lengths), Kind.PADDING) for _ in range(draw(st.integers(0, 2)))]
-    return Template(tuple(draw(st.permutations(fields or [Field("pcount", 4)]))))
+    for number in range(draw(st.integers(0, 2))):
+        part = a_part(number, draw(st.integers(0, 2)), draw(st.integers(0, 2)))
+        fields += [Field("", draw(lengths), Kind.PART, part=part) for _ in range(draw(st.integers(1, 3)))]
+    constants = draw(st.sampled_from(({}, {"counter": "total"}, {"time_src": "init160", "counter": "total"})))
+    return Template(tuple(draw(st.permutations(fields or [Field("pcount", 4)]))), constants=constants)
+
+
+def a_part(number: int, members: int, extras: int) -> Part:
+    """What some octets say together: so many members of the line, and so many in `ie`."""
+    names = tuple(f"part_{number}_{place}" for place in range(members))
+    extra = tuple(f"1.{number}{place}" for place in range(extras))
+
+    def show(octets: bytes):
+        return dict.fromkeys(names, octets.hex() * (octets[0] % 3)), [(name, sum(octets)) for name in extra]
+
+    return Part(show, names, extra)
 
 
 def octets(draw: random.Random, field: Field) -> bytes:
@@ -171,7 +188,7 @@ def test_types_and_codes_of_icmp_by_every_port():
     "fields",
     [
         (Field("stime", 8, Kind.UPTIME),),
-        (Field("stime", 4),),
+        (Field("stime", 4), Field("etime", 4)),
         (Field("start_ms", 8, Kind.SECONDS),),
         (Field("start_ms", 4, Kind.UPTIME),),
         (Field("stime", 4, Kind.UPTIME), Field("start_ms", 8)),
@@ -188,6 +205,19 @@ def test_types_and_codes_of_icmp_by_every_port():
 )
 def test_templates_that_are_left_to_the_plain_way(fields):
     assert not supports(Template(fields))
+
+
+def test_times_of_all_kinds_are_left_to_the_plain_way():
+    assert not supports(Template((Field("pcount", 4),), spans=lambda *_: iter([{"start_ms": 1, "end_ms": 2}])))
+
+
+def test_parts_of_no_octets_are_left_to_the_plain_way():
+    assert not supports(Template((Field("pcount", 4), Field("", 0, Kind.PART, part=a_part(0, 1, 1)))))
+
+
+def test_icmp_whose_protocol_a_part_shows():
+    protocol = Part(lambda octets: ({"protocol": octets[0]}, []), ("protocol",), ())
+    assert not supports(Template((Field("dport", 2), Field("", 1, Kind.PART, part=protocol))))
 
 
 def test_what_is_gathered_comes_in_its_order():
