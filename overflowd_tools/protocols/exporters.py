@@ -14,9 +14,16 @@ from overflowd_tools.protocols.announced import Announced
 from overflowd_tools.protocols.bounds import DEFAULTS, Limits
 from overflowd_tools.protocols.elements import ElementTable
 from overflowd_tools.protocols.layouts import Layout
-from overflowd_tools.protocols.lists import ListDecoder
-from overflowd_tools.protocols.pending import Pending, Place
-from overflowd_tools.protocols.sequence import Stream
+from overflowd_tools.protocols.pending import Pending
+from overflowd_tools.protocols.sessions import (
+    FIELD_OCTETS,
+    PLACE_OCTETS,
+    RATE_OCTETS,
+    Address,
+    Export,
+    Places,
+    Session,
+)
 from overflowd_tools.protocols.simple import simple_template
 from overflowd_tools.protocols.templates import FlowBatch
 
@@ -32,26 +39,9 @@ ADDRESS_RATES = 8192
 MEMORY = 36_000_000
 """Octets of memory for templates and rates, by these shares; a template that many exporters announce counts once."""
 _MEMORY_LEFT = MEMORY * 15 // 16
-_FIELD_OCTETS, _RATE_OCTETS, _PLACE_OCTETS = 400, 200, 200
 _NEWCOMERS = 100
 """So many addresses that were heard once stay, even where many others were heard again."""
 _MISSED = 10_000
-
-
-class Export(NamedTuple):
-    """What the header of a message says, and how it came: context of every record in it.
-
-    uptime_ms: sysUptime, None in protocols whose header has none. received_ns: Unix time of arrival, 0 if unknown.
-    """
-
-    source: str
-    exporter: bytes
-    port: int
-    domain: int
-    export_ms: int
-    uptime_ms: int | None
-    received_ns: int
-    envelope: dict[str, int]
 
 
 class Row(NamedTuple):
@@ -78,96 +68,6 @@ class DataSet(NamedTuple):
     content: bytes
 
 
-class _Address:
-    """The sessions of one exporter's address, the least recently heard first, and the cost of what they know."""
-
-    __slots__ = ("exporter", "fields", "options", "places", "rates", "sessions")
-
-    def __init__(self, exporter: bytes, places: "_Places") -> None:
-        self.exporter = exporter
-        self.sessions: OrderedDict[tuple[str, int, int], Session] = OrderedDict()
-        self.options: OrderedDict[int, options.Options] = OrderedDict()
-        """By domain: exporters change their port at every restart, and what their options said still holds."""
-        self.fields = 0
-        self.rates = 0
-        self.places = places
-
-    def octets(self) -> int:
-        """Return its share of the memory: of what many know, a part."""
-        layouts = [layout for session in self.sessions.values() for layout in session.layouts.values()]
-        fields = sum(len(layout.members) * _FIELD_OCTETS // layout.users for layout in layouts)
-        return fields + len(layouts) * _PLACE_OCTETS + self.rates * _RATE_OCTETS
-
-
-class _Places:
-    """How many templates all sessions know, those that are the same counted for each."""
-
-    __slots__ = ("number",)
-
-    def __init__(self) -> None:
-        self.number = 0
-
-
-class Session:
-    """One exporter's domain."""
-
-    __slots__ = (
-        *("address", "fields", "glances", "layouts", "lists", "numbers", "options", "padding_told", "pending"),
-        *("places", "restored", "stream"),
-    )
-
-    address: _Address
-
-    def __init__(self, table: ElementTable) -> None:
-        self.layouts: OrderedDict[int, Layout] = OrderedDict()
-        self.glances: dict[int | bytes, Any] = {}
-        """What was worked out of the templates, to count records at a glance (see glance)."""
-        self.fields = 0
-        self.places = 0
-        """Of all its templates, and how many these are."""
-        self.restored: dict[int, int] = {}
-        """Templates of an earlier run that were not announced since, and when they were last good, Unix seconds."""
-        self.options = options.Options()
-        self.pending: Place[Export] = Place()
-        self.stream = Stream()
-        self.numbers: dict[bool, dict[int, None]] = {False: {}, True: {}}
-        """Of the templates, those of options apart."""
-        self.padding_told = False
-        """That its padding is not zero."""
-        self.lists = ListDecoder(table, self.layouts.get)
-
-    def keep(self, layout: Layout) -> None:
-        """Take the layout of a template in the place of what was known under its number."""
-        self.forget(layout.number)
-        self.layouts[layout.number] = layout
-        self.numbers[layout.options][layout.number] = None
-        layout.users += 1
-        self._count(len(layout.members), 1)
-
-    def forget(self, number: int) -> Layout | None:
-        """Forget a template, and return it."""
-        self.restored.pop(number, None)
-        self.glances.clear()
-        layout = self.layouts.pop(number, None)
-        if layout is not None:
-            del self.numbers[layout.options][number]
-            layout.users -= 1
-            self._count(-len(layout.members), -1)
-        return layout
-
-    def leave(self) -> None:
-        """Tell that it is forgotten itself."""
-        for layout in self.layouts.values():
-            layout.users -= 1
-        self._count(-self.fields, -self.places)
-
-    def _count(self, fields: int, places: int) -> None:
-        self.fields += fields
-        self.places += places
-        self.address.fields += fields
-        self.address.places.number += places
-
-
 class Exporters:
     """All sessions, the least recently heard of too many forgotten.
 
@@ -180,15 +80,15 @@ class Exporters:
         self._most_sessions = SESSIONS if limits.sessions is None else limits.sessions
         self._address_sessions = min(ADDRESS_SESSIONS, self._most_sessions)
         self._most_templates = TEMPLATES if limits.templates is None else limits.templates
-        self._addresses: OrderedDict[bytes, _Address] = OrderedDict()
+        self._addresses: OrderedDict[bytes, Address] = OrderedDict()
         """Those heard in more than one message."""
-        self._newcomers: OrderedDict[bytes, _Address] = OrderedDict()
+        self._newcomers: OrderedDict[bytes, Address] = OrderedDict()
         self._count = 0
         self._layouts: WeakValueDictionary[tuple[Announced, bool], Layout] = WeakValueDictionary()
         """The layouts that sessions know: exporters of one make announce the same templates."""
         self._fields = 0
         self._rates = 0
-        self._places = _Places()
+        self._places = Places()
         self._missed: dict[int, None] = {}
         self._pending: Pending[Export] = Pending(octets=limits.hold_octets, age_s=limits.hold_s)
         self.forgotten = 0
@@ -220,7 +120,7 @@ class Exporters:
             self._drop(self._crowd(address))
         return session
 
-    def _crowd(self, spared: _Address) -> OrderedDict[bytes, _Address]:
+    def _crowd(self, spared: Address) -> OrderedDict[bytes, Address]:
         """Return those of whom one is to go, and not this one."""
         many = len(self._newcomers) > _NEWCOMERS
         crowds = (self._newcomers, self._addresses) if many else (self._addresses, self._newcomers)
@@ -313,14 +213,14 @@ class Exporters:
             self._table = ElementTable.standard()
         return self._table
 
-    def _address(self, exporter: bytes, *, trusted: bool) -> _Address:
+    def _address(self, exporter: bytes, *, trusted: bool) -> Address:
         address = self._addresses.get(exporter)
         if address is not None:
             self._addresses.move_to_end(exporter)
             return address
         address = self._newcomers.pop(exporter, None)
         known = self._newcomers if address is None and not trusted else self._addresses
-        address = known[exporter] = address or _Address(exporter, self._places)
+        address = known[exporter] = address or Address(exporter, self._places)
         return address
 
     def _layout(self, announced: Announced, *, netflow9: bool) -> Layout:
@@ -352,7 +252,7 @@ class Exporters:
 
     @property
     def _octets(self) -> int:
-        return self._fields * _FIELD_OCTETS + self._places.number * _PLACE_OCTETS + self._rates * _RATE_OCTETS
+        return self._fields * FIELD_OCTETS + self._places.number * PLACE_OCTETS + self._rates * RATE_OCTETS
 
     def _make_room(self, session: Session) -> None:
         """Forget templates and rates where there are too many after a session has learned one."""
@@ -382,7 +282,7 @@ class Exporters:
         Those of one size, by powers of two, are a class. The class that takes most loses the address that was heard
         least recently. So neither a few that take much push out the many that take little, nor the other way round.
         """
-        classes: dict[int, deque[tuple[_Address, int]]] = {}
+        classes: dict[int, deque[tuple[Address, int]]] = {}
         taken: dict[int, int] = {}
         for address in self._addresses.values():
             octets = address.octets()
@@ -419,13 +319,13 @@ class Exporters:
             session.forget(next(iter(session.layouts)))
             self.forgotten += 1
 
-    def _drop(self, addresses: OrderedDict[bytes, _Address]) -> None:
+    def _drop(self, addresses: OrderedDict[bytes, Address]) -> None:
         _, address = addresses.popitem(last=False)
         while address.sessions:
             self._drop_session(address)
         self._rates -= address.rates
 
-    def _drop_session(self, address: _Address) -> None:
+    def _drop_session(self, address: Address) -> None:
         """Forget the session of an address that was heard least recently."""
         _, session = address.sessions.popitem(last=False)
         self._pending.drop_all(session.pending)
@@ -434,14 +334,14 @@ class Exporters:
         self._count -= 1
         self.forgotten += 1
 
-    def _drop_options(self, address: _Address) -> None:
+    def _drop_options(self, address: Address) -> None:
         """Forget a domain of an address that has no session any more: there are more domains than sessions."""
         while next(iter(address.options.values())).sessions:
             address.options.move_to_end(next(iter(address.options)))
         _, told = address.options.popitem(last=False)
         self._forget_options(address, told)
 
-    def _forget_options(self, address: _Address, told: options.Options) -> None:
+    def _forget_options(self, address: Address, told: options.Options) -> None:
         """Forget what a domain of an address has told."""
         address.rates -= len(told)
         self._rates -= len(told)

@@ -11,9 +11,10 @@ from typing import Final, NamedTuple
 
 from overflowd_tools.protocols.announced import ipfix_templates, netflow9_templates
 from overflowd_tools.protocols.counters import AT_ONCE, counter_reader
-from overflowd_tools.protocols.exporters import DataSet, Export, Exporters, Session
+from overflowd_tools.protocols.exporters import DataSet, Exporters
 from overflowd_tools.protocols.rows import flow_batches
 from overflowd_tools.protocols.sequence import Stream
+from overflowd_tools.protocols.sessions import Export, Session
 from overflowd_tools.protocols.templates import Template
 
 # Version, count or length; Unix seconds; sequence number and domain; number and length of the first set.

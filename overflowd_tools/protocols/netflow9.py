@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols import announced
-from overflowd_tools.protocols.exporters import Batch, DataSet, Export, Exporters, Row, Session
+from overflowd_tools.protocols.exporters import Batch, DataSet, Exporters, Row
 from overflowd_tools.protocols.layouts import Layout
 from overflowd_tools.protocols.rows import (
     checked_records,
@@ -16,6 +16,7 @@ from overflowd_tools.protocols.rows import (
     option_values,
     template_row,
 )
+from overflowd_tools.protocols.sessions import Export, Session
 
 _HEADER9 = struct.Struct("!HHIIII")
 _HEADER10 = struct.Struct("!HHIII")

@@ -6,8 +6,9 @@ from typing import Any
 from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols import options
 from overflowd_tools.protocols.announced import SCOPE_ENTERPRISE, VARIABLE
-from overflowd_tools.protocols.exporters import Batch, DataSet, Export, Row, Session
+from overflowd_tools.protocols.exporters import Batch, DataSet, Row
 from overflowd_tools.protocols.layouts import Layout, Record
+from overflowd_tools.protocols.sessions import Export, Session
 from overflowd_tools.protocols.simple import BOOT
 from overflowd_tools.protocols.templates import FlowBatch
 from overflowd_tools.protocols.times import ENDS, span

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from overflowd_tools.protocols.exporters import ADDRESS_FIELDS, Export, Exporters, Session
+from overflowd_tools.protocols.exporters import ADDRESS_FIELDS, Exporters
 from overflowd_tools.protocols.layouts import Layout
 from overflowd_tools.protocols.options import Options, Values
+from overflowd_tools.protocols.sessions import Export, Session
 
 
 class Survey(Exporters):

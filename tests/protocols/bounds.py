@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from overflowd_tools.protocols.exporters import Exporters, Session
+from overflowd_tools.protocols.exporters import Exporters
 from overflowd_tools.protocols.layouts import Layout
+from overflowd_tools.protocols.sessions import Session
 
 SMALL = {"SESSIONS": 40, "ADDRESS_SESSIONS": 8, "TEMPLATES": 16, "ADDRESS_FIELDS": 60, "ADDRESS_RATES": 30}
 SMALL |= {"MEMORY": 200 * 400, "_MEMORY_LEFT": 190 * 400, "_NEWCOMERS": 5, "_MISSED": 20}

@@ -7,7 +7,8 @@ import pytest
 from overflowd_tools.protocols import exporters as module
 from overflowd_tools.protocols import survey
 from overflowd_tools.protocols.announced import Announced, Specifier
-from overflowd_tools.protocols.exporters import Export, Exporters, Session
+from overflowd_tools.protocols.exporters import Exporters
+from overflowd_tools.protocols.sessions import Export, Session
 from tests.protocols.bounds import SMALL, assert_bounded, layouts
 
 ADDRESS = b"\xc0\0\2\1"
