@@ -171,3 +171,11 @@ def test_a_report_to_nobody_that_was_sealed_to_somebody(tmp_path):
     line = recv.admit_sealed(arrived(Sealed(KEY.public.hint, KEY.public.seal(contents)).datagram()), (), Seen())
     done = run("open", "-k", tmp_path / "key", input=line)
     assert b"wrong recipient: sealed to 198.51.100.1, and its report is to nobody" in done.stderr
+
+
+def test_what_fits_its_own_datagram_by_the_page_fits_sealed():
+    """1040 signed octets, as overflowd-report(5) says, and not one more."""
+    for octets, fits in ((1040, True), (1041, False)):
+        text = bytes(octets + len(',"signature":""') + 88)
+        box = KEY.public.seal(text)
+        assert (len(box) + 8 <= 1200) is fits
