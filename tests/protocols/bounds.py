@@ -1,5 +1,6 @@
 """The bounds of what is remembered of exporters, held against what is remembered."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from overflowd_tools.protocols.exporters import Exporters
@@ -34,6 +35,9 @@ def assert_bounded(exporters: Exporters, bounds: dict[str, int]) -> None:
         assert address.rates <= bounds["ADDRESS_RATES"] or len(address.options) == 1
     assert exporters._rates == sum(address.rates for address in known.values())
     assert exporters._fields == sum(len(each.members) for each in set(layouts(exporters)))
+    assert exporters._places.number == sum(len(each.layouts) for each in sessions.values())
+    users = Counter(id(each) for each in layouts(exporters))
+    assert all(each.users == users[id(each)] for each in layouts(exporters))
     assert exporters._octets <= bounds["MEMORY"]
 
 

@@ -333,3 +333,70 @@ def test_a_survey_keeps_the_bounds_too(bounds, monkeypatch):
     told = Exporters()
     exporters.tell(told)
     assert [layout.announced.fields[0].element for layout in layouts(told)][-1] == 1990
+
+
+# Who goes when memory is full: the addresses of about one size that take most together, the least recent first
+
+
+def known_of(exporters: Exporters) -> set[int]:
+    return {int.from_bytes(key[1]) for key, session in exporters.sessions() if session.layouts}
+
+
+def settled(exporters: Exporters, number: int, *templates: Announced) -> None:
+    """Let an exporter be heard twice."""
+    learn(exporters, export(number), *templates)
+    exporters.session(export(number))
+
+
+def test_few_that_take_much_do_not_push_out_those_that_take_little(bounds):
+    exporters = Exporters()
+    for number in range(10):
+        settled(exporters, number, announced(fields=2, first=10 * number))
+    for round_ in range(40):
+        settled(exporters, 1000 + round_ % 4, announced(fields=50, first=1000 + 100 * round_))
+        assert_bounded(exporters, bounds)
+    assert known_of(exporters) >= {*range(10)}
+
+
+def test_many_that_take_little_do_not_push_out_who_takes_more(bounds):
+    exporters = Exporters()
+    settled(exporters, 1, announced(fields=30, first=5000))
+    for number in range(100, 139):
+        settled(exporters, number, *(announced(256 + each, 2, first=10 * number + 2 * each) for each in range(3)))
+        assert_bounded(exporters, bounds)
+    assert 1 in known_of(exporters)
+    assert exporters.forgotten
+
+
+def test_what_many_know_costs_each_of_them_little(bounds):
+    """Those of one make do not go because of what one other announces."""
+    exporters = Exporters()
+    shared = announced(fields=50)
+    for number in range(30):
+        settled(exporters, number, shared)
+    for round_ in range(20):
+        settled(exporters, 1000 + round_ % 5, announced(fields=50, first=1000 + 100 * round_))
+        assert_bounded(exporters, bounds)
+    assert known_of(exporters) >= {*range(30)}
+
+
+def test_places_of_templates_that_are_the_same_are_bounded(bounds, monkeypatch):
+    monkeypatch.setattr(module, "SESSIONS", 10_000)
+    exporters = Exporters()
+    same = [announced(256 + each) for each in range(10)]
+    for number in range(200):
+        settled(exporters, number, *same)
+    assert exporters._octets <= bounds["MEMORY"]
+    assert exporters._places.number < 400
+    assert any("octets of templates" in reason for reason in exporters.reached())
+    assert exporters.reached() == []
+
+
+def test_a_newcomer_pushes_out_none_of_those_that_were_there_before(bounds):
+    exporters = Exporters()
+    for number in range(3):
+        settled(exporters, number, announced(fields=50, first=100 * number))
+    for number in range(1000, 1040):
+        learn(exporters, export(number), announced(256, 30, first=7000), announced(257, 30, first=10 * number))
+        assert_bounded(exporters, bounds)
+    assert known_of(exporters) >= {*range(3)}
