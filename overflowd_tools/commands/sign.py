@@ -193,8 +193,8 @@ class _BatchingOutput(stream.Output):
         lines = self._signed(held)
         for place, line in reversed(others):
             lines.insert(place, line)
-        for line in lines:
-            self.write(line + b"\n")
+        if lines:
+            self.write(b"\n".join([*lines, b""]))
 
     def _signed(self, bodies: list[bytes]) -> list[bytes]:
         if len(bodies) <= 1:

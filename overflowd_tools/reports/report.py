@@ -54,6 +54,8 @@ _SIGNATURE_MEMBERS = frozenset({"key", "signature"})
 _KEY_OCTETS = len(b'"key":"') + 56 + len(b'"}}')
 _CONTACT_OCTETS = 64
 _MAX_RULES = 16
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_is_ipv4 = re.compile(rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}").fullmatch
 _RULE_ID = re.compile("[!-~]{1,32}")
 
 
@@ -164,12 +166,15 @@ def with_signature(signed: bytes, signature: bytes) -> bytes:
 
 def with_proof(signed: bytes, proof: batch.Proof) -> bytes:
     """Return the text of a report of a batch: its signed bytes with the proof and the signature put in."""
-    member = b'"batch":{"count":%d,"index":%d,"path":"%s"},' % (
-        proof.leaves,
-        proof.place,
-        binascii.b2a_base64(proof.path, newline=False),
+    count, index, path, signature = proof
+    return b'%s"batch":{"count":%d,"index":%d,"path":"%s"},%s,"signature":"%s"}}' % (
+        signed[:-_KEY_OCTETS],
+        count,
+        index,
+        binascii.b2a_base64(path, newline=False),
+        signed[-_KEY_OCTETS:-2],
+        binascii.b2a_base64(signature, newline=False),
     )
-    return with_signature(b"".join((signed[:-_KEY_OCTETS], member, signed[-_KEY_OCTETS:])), proof.signature)
 
 
 def check(report: dict[str, Any]) -> None:
@@ -239,9 +244,9 @@ def check_sourcetype(flowdata: dict[str, Any]) -> None:
 def integers(part: dict[str, Any], fields: dict[str, tuple[int, int]]) -> dict[str, int]:
     """Return those of the fields that are there (and not null): integers in their ranges. Raises RecordError."""
     found = {}
+    get = part.get
     for name, (least, most) in fields.items():
-        value = part.get(name)
-        if value is not None:
+        if (value := get(name)) is not None:
             if type(value) is not int or not least <= value <= most:
                 raise RecordError(_why_not(name, value, least, most))
             found[name] = value
@@ -271,6 +276,8 @@ def address(part: dict[str, Any], name: str) -> str:
     text = part.get(name)
     if type(text) is not str:
         raise RecordError(f"no {name}" if text is None else f"{name} is not an address")
+    if _is_ipv4(text):  # canonical as it is
+        return text
     try:
         return canonical_address(text)
     except (OSError, ValueError):

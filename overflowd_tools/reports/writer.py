@@ -29,6 +29,8 @@ MAX_SIGNED = 1000
 """Most octets to be signed: with what the datagram form adds, at most 199, they stay within its 1200."""
 
 _SORTED = orjson.OPT_SORT_KEYS
+_INFO = INFO.encode()
+_METADATA = b'{"class":"%s","epoch":' % CLASS.encode()
 _SOURCE = re.compile("([A-Za-z][A-Za-z_-]{0,30})([0-9]{0,3})")
 _SOURCE_NAMES = {"netflow": "Netflow", "ipfix": "IPFIX", "sflow": "sFlow", "packet": "Packet"}
 
@@ -69,8 +71,8 @@ class Writer:
             SCHEMA.encode(),
             canonical.encode(contact.members()),
         )
-        self._end = b',"signature":{"key":"%s"}}' % key.text.encode()
-        self._roles = tuple(roles)
+        self._end = b'},"signature":{"key":"%s"}}' % key.text.encode()
+        self._roles = [(role.encode(), ROLES[role]) for role in roles]
         self._lifetime_ms = lifetime_ms
         self._serials = serials or Serials()
 
@@ -82,34 +84,18 @@ class Writer:
         """
         data = flow_data(flow, FLOW_FIELDS)
         flowdata = {"data": data, **sourcetype(flow)}
-        start = b'%s%s,"metadata":{"class":"%s","epoch":' % (
-            self._start,
-            orjson.dumps(flowdata, option=_SORTED),
-            CLASS.encode(),
-        )
-        sampling = _sampling(flow)
-        stands_for = _estimates(data, sampling)
-        why = b',"why":%s' % orjson.dumps(sampling.pop("why")) if "why" in sampling else b""
-        probability, rate = (
-            b',"%s":%d' % (name.encode(), sampling[name]) if name in sampling else b"" for name in SAMPLING_FIELDS
-        )
-        end = b',"expires_ms":%d,"info":"%s"%s' % (now_ms + self._lifetime_ms, INFO.encode(), probability)
+        probability, rate, why, stands_for = _sampling(flow, data)
+        start = b'%s%s,"metadata":%s' % (self._start, orjson.dumps(flowdata, option=_SORTED), _METADATA)
+        middle = b',"expires_ms":%d,"info":"%s"%s' % (now_ms + self._lifetime_ms, _INFO, probability)
         if not self._roles:
             epoch, seq, *_ = self._serials.next("")
-            return [self._whole(start, b'%d%s%s,"seq":%d,"time_ms":%d' % (epoch, end, rate, seq, now_ms), b"", why)]
+            return [self._whole(start, b'%d%s%s,"seq":%d,"time_ms":%d' % (epoch, middle, rate, seq, now_ms), b"", why)]
         bodies = []
-        for role in self._roles:
-            recipient = data[ROLES[role]]
+        for role, name in self._roles:
+            recipient = data[name]
             epoch, seq, packets, octets = self._serials.next(recipient, *stands_for)
-            metadata = b'%d%s,"role":"%s"%s,"seq":%d,"time_ms":%d,"to":"%s"' % (
-                epoch,
-                end,
-                role.encode(),
-                rate,
-                seq,
-                now_ms,
-                recipient.encode(),
-            )
+            numbers = (epoch, middle, role, rate, seq, now_ms, recipient.encode())
+            metadata = b'%d%s,"role":"%s"%s,"seq":%d,"time_ms":%d,"to":"%s"' % numbers
             total = b',"total":{"octets":%d,"packets":%d,"reports":%d}' % (octets, packets, seq)
             bodies.append(self._whole(start, metadata, total, why))
         return bodies
@@ -121,7 +107,7 @@ class Writer:
     def _whole(self, start: bytes, metadata: bytes, total: bytes, why: bytes) -> bytes:
         """Put a report together, without what may be left out where there is no room for it."""
         for optional in (total + why, total, b""):
-            body = b"".join((start, metadata, optional, b"}", self._end))
+            body = b"".join((start, metadata, optional, self._end))
             if len(body) <= MAX_SIGNED:
                 return body
         raise RecordError(f"the report would be longer than {MAX_SIGNED} octets")
@@ -166,16 +152,25 @@ def _sourcetype(source: str) -> dict[str, Any]:
     return named
 
 
-def _sampling(flow: dict[str, Any]) -> dict[str, Any]:
-    """Pick what tells for how many packets one report stands, and why this flow was chosen."""
-    picked: dict[str, Any] = integers(flow, SAMPLING_FIELDS)
+def _sampling(flow: dict[str, Any], data: dict[str, Any]) -> tuple[bytes, bytes, bytes, tuple[int, int]]:
+    """Return what tells for how many packets one report stands, and why this flow was chosen, as members of metadata.
+
+    These are p_ppt, sampling_rate and why, and then, as numbers, the packets and octets that the flow stands for. As
+    for the draw, it has at least one packet.
+    """
+    given = integers(flow, SAMPLING_FIELDS)
+    probability = rate = why = b""
+    if "p_ppt" in given:
+        probability = b',"p_ppt":%d' % given["p_ppt"]
+    if "sampling_rate" in given:
+        rate = b',"sampling_rate":%d' % given["sampling_rate"]
     if "why" in flow:
         check_why(flow["why"])
-        picked["why"] = flow["why"]
-    return picked
-
-
-def _estimates(data: dict[str, Any], sampling: dict[str, Any]) -> tuple[int, int]:
-    """Return the packets and octets that a flow stands for; like for the draw, it has at least one packet."""
-    rate, p_ppt = sampling.get("sampling_rate", 1), sampling.get("p_ppt", 10**12)
-    return estimate(data.get("pcount") or 1, rate, p_ppt), estimate(data.get("bcount", 0), rate, p_ppt)
+        why = b',"why":%s' % orjson.dumps(flow["why"])
+    factors = given.get("sampling_rate", 1), given.get("p_ppt", 10**12)
+    return (
+        probability,
+        rate,
+        why,
+        (estimate(data.get("pcount") or 1, *factors), estimate(data.get("bcount", 0), *factors)),
+    )
