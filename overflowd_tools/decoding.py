@@ -213,7 +213,7 @@ class CaptureDecoder:
             self._reject(f"{what} {item.number}", str(error), "")
 
     def _take_packet(self, captured: Packet, packet: IPPacket) -> None:
-        decoded: FlowBatch | Decoded | Iterator[Message] | None = None
+        decoded: FlowBatch | Decoded | Iterable[Message] | None = None
         arrival = (packet.source, packet.source_port or 0, captured.timestamp_ns)
         if packet.protocol == UDP:
             decoded = self.exports.decode(packet.payload, packet.missing, arrival)
@@ -240,7 +240,7 @@ class CaptureDecoder:
             self._reject(f"packet {captured.number}", captured.note, "")
 
     def _write_export(
-        self, number: int, note: str, arrival: Arrival, decoded: "FlowBatch | Decoded | Iterator[Message]"
+        self, number: int, note: str, arrival: Arrival, decoded: "FlowBatch | Decoded | Iterable[Message]"
     ) -> None:
         """Write what is in the export of the packet of this number. note: why not all of it was captured, or empty."""
         self.counts["datagrams"] += 1
@@ -279,29 +279,40 @@ class CaptureDecoder:
 
     def _write_messages(self, place: str, messages: "Iterable[Message]") -> None:
         for message in messages:
-            wanted = (row for row in message.rows if row.type in self._only)
-            while rows := [*islice(wanted, _ROWS_AT_ONCE)]:
-                if self._split:
-                    from overflowd_tools.protocols.biflow import split_rows
-
-                    rows = split_rows(rows, self.exports.known().elements())
-                self._write_rows(rows)
+            rows: Iterator[Row | Batch] = (row for row in message.rows if row.type in self._only)
+            if self._split:
+                rows = self._halves(rows)
+            if self._gathering:
+                self._gather(rows)
+            else:
+                while some := [*islice(rows, _ROWS_AT_ONCE)]:
+                    self._write_rows(some)
             for problem in message.problems:
                 self._reject(place, problem, "")
+
+    def _halves(self, rows: "Iterator[Row | Batch]") -> "Iterator[Row | Batch]":
+        """Yield both directions of a record as flows of their own."""
+        from overflowd_tools.protocols.biflow import split_rows
+
+        for row in rows:
+            yield from split_rows([row], self.exports.known().elements())
+
+    def _gather(self, rows: "Iterator[Row | Batch]") -> None:
+        """Write rows, and batches together with others of their templates."""
+        for row in rows:
+            flows = getattr(row, "flows", None)
+            if flows is None:
+                self._write_lines(self._writer.rows([row]), int(row.type != "flow"))
+            else:
+                export = row.export
+                arrival = export.exporter, export.port, export.received_ns
+                self._write_flows(flows, len(flows.records) // flows.template.length, 0, arrival)
 
     def _write_rows(self, rows: "list[Row | Batch]") -> None:
         """Sample and write rows and batches."""
         others = sum(row.type != "flow" for row in rows)
         if self._selection:
             self._put(*self._selection.rows(rows), others)
-        elif self._gathering:
-            for row in rows:
-                flows = getattr(row, "flows", None)
-                if flows is None:
-                    self._write_lines(self._writer.rows([row]), int(row.type != "flow"))
-                else:
-                    arrival = row.export.exporter, row.export.port, row.export.received_ns
-                    self._write_flows(flows, len(flows.records) // flows.template.length, 0, arrival)
         else:
             self._write_lines(self._writer.rows(rows), others)
 

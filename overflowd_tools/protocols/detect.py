@@ -1,6 +1,6 @@
 """Which protocol a datagram speaks: told by its content and length, never by its port."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from overflowd_tools.errors import DecodeError
@@ -70,11 +70,11 @@ class Decoder:
         self._table = table
         self._rates = rates or Rates()
         self.exporters: Exporters | None = None
-        self._with_sets: Callable[[bytes, Arrival], Iterator[Message]] | None = None
+        self._with_sets: Callable[[bytes, Arrival], Iterable[Message]] | None = None
 
     def decode(
         self, datagram: bytes, missing: int, arrival: Arrival
-    ) -> "FlowBatch | Iterator[Message] | Decoded | None":
+    ) -> "FlowBatch | Iterable[Message] | Decoded | None":
         """Decode a datagram; None if it is of no protocol known here.
 
         Raises DecodeError for one that is cut inside its header, and so does the iterator of messages.
@@ -85,18 +85,19 @@ class Decoder:
         if batch is not None:
             rate = self._rates.of(arrival[0])
             return batch if rate is None else batch._replace(sampling_rate=rate)
-        if _is_sflow(datagram):
-            if self._sflow is None:
-                from overflowd_tools.protocols.sflow import decode_sflow
-
-                self._sflow = decode_sflow
-            return self._sflow(datagram, counters=self._counters, headers=self._sampled_octets)
         if not _has_sets(datagram, missing):
-            return None
+            return self._decode_sflow(datagram) if _is_sflow(datagram) else None
         messages = self.messages(datagram, arrival)
         return _and_missing(messages, missing) if missing else messages
 
-    def messages(self, data: bytes, arrival: Arrival) -> "Iterator[Message]":
+    def _decode_sflow(self, datagram: bytes) -> "Decoded":
+        if self._sflow is None:
+            from overflowd_tools.protocols.sflow import decode_sflow
+
+            self._sflow = decode_sflow
+        return self._sflow(datagram, counters=self._counters, headers=self._sampled_octets)
+
+    def messages(self, data: bytes, arrival: Arrival) -> "Iterable[Message]":
         """Decode a NetFlow 9 datagram, or the IPFIX messages in some octets, one after the other. Raises as decode."""
         if self._with_sets is None:
             self._with_sets = self._prepare()
@@ -117,7 +118,7 @@ class Decoder:
         assert self.exporters is not None
         return self.exporters
 
-    def _prepare(self) -> "Callable[[bytes, Arrival], Iterator[Message]]":
+    def _prepare(self) -> "Callable[[bytes, Arrival], Iterable[Message]]":
         """Return the decoder of messages with sets; most captures have none, and its tables take time to load."""
         from overflowd_tools.protocols import netflow9
         from overflowd_tools.protocols.exporters import Exporters
@@ -127,12 +128,14 @@ class Decoder:
         exporters = self.exporters = make(self._table() if self._table else None, self._limits)
         rate_of = self._rates.of
 
-        def decode_messages(data: bytes, arrival: Arrival) -> "Iterator[Message]":
-            how = netflow9.How(rate_of(arrival[0]), batches=True, survey=self._survey, templates=self._templates)
+        as_sent = netflow9.How(batches=True, survey=self._survey, templates=self._templates)
+
+        def decode_messages(data: bytes, arrival: Arrival) -> "Iterable[Message]":
+            rate = rate_of(arrival[0])
+            how = as_sent if rate is None else as_sent._replace(rate=rate)
             if data[1] == 9:
-                yield netflow9.decode_netflow9(data, exporters, arrival, how)
-            else:
-                yield from _decode_ipfix(data, exporters, arrival, how)
+                return (netflow9.decode_netflow9(data, exporters, arrival, how),)
+            return _decode_ipfix(data, exporters, arrival, how)
 
         return decode_messages
 
@@ -151,7 +154,7 @@ def _decode_ipfix(data: bytes, exporters: "Exporters", arrival: Arrival, how: "H
         yield decoded
 
 
-def _and_missing(messages: "Iterator[Message]", missing: int) -> "Iterator[Message]":
+def _and_missing(messages: "Iterable[Message]", missing: int) -> "Iterator[Message]":
     """Yield the messages of a datagram whose end was not captured, and say so if nothing else was wrong with them."""
     told = False
     for message in messages:
