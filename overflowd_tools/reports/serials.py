@@ -5,14 +5,13 @@ from typing import Any
 
 from overflowd_tools.errors import KeyFileError, RecordError
 from overflowd_tools.reports.canonical import MAX_INTEGER, encode, loads
-from overflowd_tools.reports.report import integers
+from overflowd_tools.reports.report import address, integers
 
 RECIPIENTS = 1 << 16
 """How many recipients are numbered at a time, in at most 24 MB."""
 
 _PPT = 10**12
 _NUMBERS = dict.fromkeys(("seq", "packets", "octets"), (1, MAX_INTEGER)) | {"octets": (0, MAX_INTEGER)}
-_LONGEST_ADDRESS = 45
 
 
 class Serials:
@@ -86,6 +85,6 @@ def estimate(counted: int, sampling_rate: int, p_ppt: int) -> int:
 
 def _numbers(line: dict[str, Any]) -> tuple[str, list[int]]:
     numbers, recipient = integers(line, _NUMBERS), line["to"]
-    if type(recipient) is not str or len(recipient) > _LONGEST_ADDRESS:
-        raise RecordError("to is no address")
+    if recipient != "" and address(line, "to") != recipient:  # it is empty for reports to nobody
+        raise RecordError("to is not in the canonical form of addresses")
     return recipient, [numbers["seq"], numbers["packets"], numbers["octets"]]

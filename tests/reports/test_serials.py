@@ -14,12 +14,12 @@ MOST = 2**53 - 1
 KEY = "RW of a key"
 
 
-@given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), max_size=60), st.integers(1, 4))
+@given(st.lists(st.tuples(st.integers(1, 7), st.booleans()), max_size=60), st.integers(1, 4))
 def test_no_epoch_and_number_comes_twice_to_one_recipient(steps, limit):
     """Neither in one run nor when another goes on with what was written down."""
     serials, given_out, last = Serials(limit), [], {}
     for recipient, ends in steps:
-        epoch, number, packets, octets = serials.next(str(recipient), 3, 100)
+        epoch, number, packets, octets = serials.next(f"::{recipient}", 3, 100)
         assert number == last.get((recipient, epoch), 0) + 1
         assert (packets, octets) == (3 * number, 100 * number)
         last[recipient, epoch] = number
@@ -98,6 +98,7 @@ GOOD = {"octets": 0, "packets": 1, "seq": 1, "to": "::1"}
         b'{"epoch":"x"}',
         *(json.dumps({**GOOD, **change}).encode() for change in ({"seq": 0}, {"seq": MOST + 1}, {"packets": 1.5})),
         *(json.dumps({**GOOD, **change}).encode() for change in ({"to": 7}, {"to": "x" * 46}, {"octets": None})),
+        *(json.dumps({**GOOD, **change}).encode() for change in ({"to": "\x01"}, {"to": "::0001"}, {"to": None})),
         json.dumps(GOOD).encode() + b"\n" + json.dumps(GOOD).encode(),
         b'{"to":"::1"}',
         b"[" * 100_000,
@@ -115,7 +116,7 @@ def test_lines_that_it_did_not_write(line):
 def test_more_recipients_than_there_is_room_for():
     serials = Serials(3)
     for number in range(3):
-        serials.next(str(number))
+        serials.next(f"192.0.2.{number}")
     written = serials.dump(KEY)
     assert Serials(3).load(written, KEY)
     with pytest.raises(KeyFileError, match="more than 2"):
