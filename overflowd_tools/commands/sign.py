@@ -78,7 +78,7 @@ def run(context: command.Context) -> None:
     args = context.args
     if args.batch_ms and not args.batch:
         raise UsageError("--batch-ms goes with --batch")
-    if args.minisig and args.batch:
+    if args.minisig is not None and args.batch:
         raise UsageError("--minisig and --batch do not go together: minisign knows no batches")
     serials = Serials()
     key, maker = _signer(args, serials)
@@ -96,11 +96,11 @@ def _sign_each(context: command.Context, key: "SecretKey", maker: "Maker") -> No
             write(found + b"\n")
             continue
         made += len(found)
-        if minisig and made > 1:
+        if minisig is not None and made > 1:
             raise UsageError("--minisig is for one report: one flow, and one end of it (--to src or --to dst)")
         for body in found:
             signature = key.sign(body)
-            if minisig:
+            if minisig is not None:
                 _write_minisig(minisig, key, body, signature)
             write(maker.complete(body, signature) + b"\n")
 
@@ -227,7 +227,7 @@ def _kept(context: command.Context, key: "PublicKey", serials: "Serials") -> Ite
     from overflowd_tools.trust.state import StateFile
 
     path = context.args.state
-    if not path:
+    if path is None:
         yield
         return
     with closing(StateFile(path, lambda content: serials.load(content, key.text))) as state:
@@ -281,7 +281,7 @@ def _maker(args: argparse.Namespace, public: "PublicKey", contact: "writer.Conta
     if args.format == "1":
         if args.to or args.expires:
             raise UsageError("--to and --expires mean nothing in --format 1: it has no recipient and no end")
-        if args.state or args.batch or args.minisig:
+        if (args.state, args.batch, args.minisig) != (None, None, None):
             raise UsageError("--state, --batch and --minisig are for reports of version 2")
         from overflowd_tools.reports import original
 

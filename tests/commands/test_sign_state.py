@@ -120,6 +120,7 @@ def test_a_file_of_another_kind_stays(home, data):
 
 def test_files_that_cannot_be_used(home):
     assert complaint(of_sign("--state", ".")) == ".: Is a directory"
+    assert complaint(of_sign("--state", "")) == ": No such file or directory"
     assert complaint(of_sign("--state", "x/y")) == "x/y: No such file or directory"
     (home / "state").touch(0o644)
     assert complaint(of_sign("--state", "state")) == "state: open to others; run: chmod 600 state"
