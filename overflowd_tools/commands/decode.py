@@ -21,7 +21,7 @@ CHUNK = 1 << 17
 """Octets that are read at a time, at most."""
 _YEARS = 1_000_000_000
 """Of seconds: more than any capture is long."""
-NUMPY_AFTER = 100_000
+NUMPY_AFTER = 70_000
 """Flows after which there are likely so many more that importing numpy is worth its time."""
 
 

@@ -198,7 +198,7 @@ class Exporters:
 
     def reached(self) -> list[str]:
         """Return why templates and sessions were forgotten, each reason once."""
-        if all(self._reached.values()):
+        if not self._reached or all(self._reached.values()):
             return []
         news = [limit for limit, told in self._reached.items() if not told]
         self._reached = dict.fromkeys(self._reached, True)
