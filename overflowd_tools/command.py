@@ -10,10 +10,12 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from overflowd_tools import __version__, stream
 from overflowd_tools.errors import OverflowdError, UsageError
+
+T = TypeVar("T")
 
 HIGHEST_AMPLIFICATION = 0.02
 REPORTS_OF_ONE_KIND = 10
@@ -287,6 +289,18 @@ def run(
     if stop.received and not (normal_end and stop.received != signal.SIGHUP):
         stream.die_by(stop.received)
     return context.status
+
+
+def value(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """Return a type of options from what raises ValueError with the reason that a user is told."""
+
+    def parsed(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parsed
 
 
 def with_numpy(use: Callable[[], None]) -> None:

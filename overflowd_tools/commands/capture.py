@@ -21,7 +21,7 @@ def options() -> command.Parser:
         "-u",
         "--udp",
         metavar="ADDR:PORT",
-        type=_endpoint,
+        type=command.value(sockets.parse_endpoint),
         action="append",
         help=f"listen here; may be repeated; PORT alone: on all IPv4 and IPv6 addresses ({PORT})",
     )
@@ -36,13 +36,6 @@ def options() -> command.Parser:
         help="receive buffer to ask of the kernel for each socket (%(default)s)",
     )
     return parser
-
-
-def _endpoint(text: str) -> sockets.Endpoint:
-    try:
-        return sockets.parse_endpoint(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _count(text: str) -> int:

@@ -36,19 +36,12 @@ def options() -> command.Parser:
     parser.add_argument(
         "--own",
         metavar="NET",
-        type=_prefix,
+        type=command.value(addresses.parse_prefix),
         action="append",
         default=[],
         help="take reports to addresses in NET alone; may be repeated",
     )
     return parser
-
-
-def _prefix(text: str) -> addresses.Prefix:
-    try:
-        return addresses.parse_prefix(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def run(context: command.Context) -> None:

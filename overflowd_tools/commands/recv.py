@@ -1,6 +1,5 @@
 """of-recv: receive reports by UDP; the victim's end."""
 
-import argparse
 import socket
 import sys
 from collections.abc import Sequence
@@ -19,33 +18,19 @@ def options() -> command.Parser:
         "-l",
         "--listen",
         metavar="ADDR:PORT",
-        type=_endpoint,
+        type=command.value(sockets.parse_endpoint),
         action="append",
         help=f"listen here; may be repeated; PORT alone: on all IPv4 and IPv6 addresses ({PORT})",
     )
     parser.add_argument(
         "--own",
         metavar="NET",
-        type=_prefix,
+        type=command.value(addresses.parse_prefix),
         action="append",
         default=[],
         help="take reports to addresses in NET; may be repeated (the address to which the datagram came)",
     )
     return parser
-
-
-def _endpoint(text: str) -> sockets.Endpoint:
-    try:
-        return sockets.parse_endpoint(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _prefix(text: str) -> addresses.Prefix:
-    try:
-        return addresses.parse_prefix(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def run(context: command.Context) -> None:

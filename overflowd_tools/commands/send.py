@@ -32,7 +32,7 @@ def options() -> command.Parser:
     add("--port", "PORT", _port, "UDP port of the recipients (%(default)s)", default=PORT)
     add("--source-port", "PORT", _port, f"UDP port to send from ({PORT}, or any if that is in use)")
     add("--to", "URL", str, "send all reports to one collector, udp://HOST:PORT")
-    add("--allow", "NET", _prefix, "send into NET, too", action="append", default=[])
+    add("--allow", "NET", command.value(addresses.parse_prefix), "send into NET, too", action="append", default=[])
     add("--deny", "FILE", str, "do not send to the prefixes in FILE", action="append", default=[])
     add = partial(_add, parser.add_argument_group("limits (inf: none)"))
     add("--prefix-interval", "SECONDS", _seconds, "between datagrams to a /24 or /48 (%(default)g)", default=3.0)
@@ -61,13 +61,6 @@ def _port(text: str) -> int:
     if not (text.isdecimal() and len(text) <= 5 and 0 < int(text) < 65536):
         raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1 to 65535")
     return int(text)
-
-
-def _prefix(text: str) -> addresses.Prefix:
-    try:
-        return addresses.parse_prefix(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _seconds(text: str) -> float:
