@@ -117,13 +117,14 @@ def _sign_batches(context: command.Context, key: "SecretKey", maker: "Maker") ->
 def _read(context: command.Context, maker: "Maker") -> Iterator[tuple[stream.Input, bytes | list[bytes]]]:
     """Yield a line that goes through as it is, or the signed bytes of the reports on a flow, each with its source.
 
-    There are none of a line that is bad.
+    There are none of a line that is bad, and none before the first line of a source.
     """
     from overflowd_tools.reports import canonical
 
     counts = context.counts
     counts |= {"flows": 0, "reports": 0, "other_lines": 0}
     for source in context.inputs():
+        yield source, []
         for number, line in source.lines():
             try:
                 record = canonical.loads(line)
@@ -155,7 +156,7 @@ class _BatchingOutput(stream.Output):
         self._at_once = len(ROLES[context.args.to or "both"]) or 1
         self._wait_s = (context.args.batch_ms or USUAL_WAIT_MS) / 1000
         self._stop = context.stop
-        self._source: stream.Input | None = None
+        self._source: stream.Input
         self._held: list[bytes] = []
         self._others: list[tuple[int, bytes]] = []
         """Lines to go through as they are, each with the number of reports before it."""
@@ -190,9 +191,12 @@ class _BatchingOutput(stream.Output):
         """Sign what is held, and write it."""
         held, self._held = self._held, []
         others, self._others, self._octets = self._others, [], 0
-        lines = self._signed(held)
-        for place, line in reversed(others):
-            lines.insert(place, line)
+        reports, lines, done = self._signed(held), [], 0
+        for place, other in others:
+            lines += reports[done:place]
+            lines.append(other)
+            done = place
+        lines += reports[done:]
         if lines:
             self.write(b"\n".join([*lines, b""]))
 
@@ -205,9 +209,8 @@ class _BatchingOutput(stream.Output):
     def _more_comes(self) -> bool:
         """Wait for input, or for the signal to stop, until what is held is due; say if there is some."""
         ready = select.poll()
-        for pollable in (self._stop, self._source):
-            if pollable is not None:
-                ready.register(pollable.fileno(), select.POLLIN)
+        ready.register(self._stop.fileno(), select.POLLIN)
+        ready.register(self._source.fileno(), select.POLLIN)
         left_s = self._due - time.monotonic()
         return left_s > 0 and bool(ready.poll(1000 * left_s))
 

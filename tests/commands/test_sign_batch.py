@@ -133,6 +133,22 @@ def test_over_files(home):
     assert batches(reports(of_sign("--batch", "64", "--to", "dst", "a", "-", "b"))) == [7]
 
 
+def test_what_one_file_left_does_not_wait_for_the_next(home):
+    (home / "a").write_bytes(b"".join(line + b"\n" for line in flows(3)))
+    argv = [*COMMAND, "--batch", "64", "--batch-ms", "50", "--to", "dst", "a", "-"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
+        assert readable(process.stdout)
+        process.stdin.close()
+        assert len(process.stdout.read().splitlines()) == 3
+
+
+def test_thousands_of_other_lines(home):
+    other = [b'{"type":"x"}'] * 50_000
+    done = of_sign("--batch", "64", "--batch-ms", "60000", "--to", "dst", lines=[FLOW, *other, FLOW, *other[:5], FLOW])
+    kinds = "".join("o" if line == other[0] else "r" for line in done.stdout.splitlines())
+    assert kinds == "r" + "o" * 50_000 + "rooooor"
+
+
 @pytest.mark.skipif(not shutil.which("jq"), reason="jq is not installed")
 def test_jq_sample_and_verify_take_batches(home):
     sign, verify, sample = (
