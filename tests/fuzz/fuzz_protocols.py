@@ -6,13 +6,14 @@ datagram does may depend on those before it.
 
 import json
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from overflowd_tools import template_file
 from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols.biflow import split_rows
 from overflowd_tools.protocols.detect import Decoder
 from overflowd_tools.protocols.elements import ElementTable
+from overflowd_tools.protocols.lines import Decoded
 from overflowd_tools.protocols.templates import FlowBatch
 from overflowd_tools.records import FlowWriter
 from tests.protocols import netflow_builders as netflow
@@ -65,15 +66,15 @@ def decode_all(data: bytes, decoder: Decoder, writer: FlowWriter) -> int:
             continue
         if isinstance(decoded, FlowBatch):
             written += check_lines(writer.lines(decoded, *ARRIVAL))
-        elif isinstance(decoded, Iterator):
-            for message in decoded:
+        elif isinstance(decoded, Decoded):
+            written += check_lines(writer.decoded(decoded, decoded.lines, *ARRIVAL))
+        else:
+            for message in decoded or ():
                 rows = [*message.rows]
                 assert all(problem.isprintable() for problem in message.problems)
                 assert len(message.problems) <= len(datagram)
                 written += check_lines(writer.rows(rows))
                 check_lines(writer.rows(split_rows(rows, decoder.known().elements())))
-        elif decoded is not None:
-            written += check_lines(writer.decoded(decoded, decoded.lines, *ARRIVAL))
     return written
 
 
