@@ -144,6 +144,10 @@ class Inputs:
         path = next(found for found in directory.iterdir() if found.name.startswith("nfcapd."))
         return path, self._count(f"nfdump -q -r '{path}' -o 'fmt:%ts'")
 
+    def spare(self, name: str) -> Path:
+        """Return a path for a file that a command makes."""
+        return self._scratch / name
+
     def _repeated(self, name: str, flows: int) -> tuple[Path, int]:
         """Write the whole NetFlow 5 packets of the base capture until so many flows are there."""
         packets = list(_packets(base_capture().read_bytes()))

@@ -121,6 +121,30 @@ def verify(inputs: Inputs) -> Race:
     )
 
 
+def sign_more(inputs: Inputs) -> Race:
+    lines, number = inputs.fewer_lines
+    plain = f"'{SIGN}' --to dst '{lines}'"
+    return Race(
+        Entrant("of-sign", plain, number),
+        [
+            Entrant("sign --state", f"{plain} --state '{inputs.spare('state')}'", number, ">= 0.5"),
+            Entrant("sign --batch 64", f"{plain} --batch 64", number, ">= 5"),
+        ],
+        ROUNDS,
+    )
+
+
+def verify_more(inputs: Inputs) -> Race:
+    reports, number = inputs.reports
+    keyring = inputs.spare("keyring")
+    anew = f"rm -f '{keyring}' '{keyring}.index'*"
+    return Race(
+        Entrant("of-verify", f"'{VERIFY}' '{reports}'", number),
+        [Entrant("verify --keyring", f"{anew}; '{VERIFY}' --keyring '{keyring}' '{reports}'", number, ">= 0.5")],
+        ROUNDS,
+    )
+
+
 def seal(inputs: Inputs) -> Race:
     reports, number = inputs.reports
     return Race(
@@ -175,7 +199,9 @@ RACES: list[tuple[list[str], Callable[[Inputs], Race]]] = [
     (["sample (jq)"], sample_jq),
     (["sample (mawk)"], sample_mawk),
     (["sign"], sign),
+    (["sign --state", "sign --batch 64"], sign_more),
     (["verify"], verify),
+    (["verify --keyring"], verify_more),
     (["seal"], seal),
     (["open"], open_sealed),
     (["send"], send),
