@@ -123,6 +123,7 @@ def verify(inputs: Inputs) -> Race:
 
 def sign_more(inputs: Inputs) -> Race:
     lines, number = inputs.fewer_lines
+    assert inputs.key
     plain = f"'{SIGN}' --to dst '{lines}'"
     return Race(
         Entrant("of-sign", plain, number),
