@@ -17,8 +17,8 @@ from overflowd_tools.stream import Input, read_file, read_text, replace_file
 if TYPE_CHECKING:
     from overflowd_tools.protocols.elements import ElementTable
 
-CHUNK = 1 << 17
-"""Octets that are read at a time, at most."""
+CHUNK = 112 << 10
+"""Octets that are read at a time, at most: so that their lines fit into a pipe, and whoever reads it need not wait."""
 _YEARS = 1_000_000_000
 """Of seconds: more than any capture is long."""
 NUMPY_AFTER = 70_000
