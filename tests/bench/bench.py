@@ -1,7 +1,8 @@
 """make bench: the speeds that the project promises, each beside its peer, in alternating runs.
 
 CPU is user plus system time of all processes of a command, start-up included; wall is the time on the clock; figures
-are medians, for one flow, line, report or start. BENCH=NAME measures the rows whose name begins so. ROUNDS=N runs each
+are medians, for one flow, line, report or start; MiB is the peak of the largest process, which the kernel counts from
+what this program itself takes when it starts it. BENCH=NAME measures the rows whose name begins so. ROUNDS=N runs each
 so often. OF_CORPORA supplies a larger base capture than tests/data. OVERFLOWD_2016=PATH (with PYTHON2=COMMAND, by
 default python2.7) names the original program; overflowd_2016.py beside this file stands in for it otherwise.
 """
