@@ -76,6 +76,7 @@ class CaptureDecoder:
         self._write = write
         self._reject = reject
         self._only: frozenset[str] = frozenset() if survey else wanted.only
+        self._other_types = bool(self._only - {"flow"})
         self._packets_too = wanted.packets and "flow" in self._only
         self._split = wanted.split_biflow
         self._writer = FlowWriter(envelope=wanted.envelope)
@@ -247,7 +248,7 @@ class CaptureDecoder:
         if isinstance(decoded, FlowBatch):
             self._write_batch(number, note, arrival, decoded)
         elif isinstance(decoded, Decoded):
-            self._write_decoded(f"packet {number}", arrival, decoded)
+            self._write_decoded(number, arrival, decoded)
         else:
             self._write_messages(f"packet {number}", decoded)
 
@@ -316,14 +317,14 @@ class CaptureDecoder:
         else:
             self._write_lines(self._writer.rows(rows), others)
 
-    def _write_decoded(self, place: str, arrival: Arrival, decoded: "Decoded") -> None:
+    def _write_decoded(self, number: int, arrival: Arrival, decoded: "Decoded") -> None:
         lost = self._accounts.decoded(decoded, arrival[0])
         chosen = [line for line in decoded.lines if line.type in self._only]
         lines = self._writer.decoded(decoded, chosen, *arrival)
         note_loss(lines, lost)
-        self._write_lines(lines, sum(line.type != "flow" for line in chosen))
+        self._write_lines(lines, sum(line.type != "flow" for line in chosen) if self._other_types else 0)
         for problem in decoded.problems:
-            self._reject(place, problem, "")
+            self._reject(f"packet {number}", problem, "")
 
     def _write_lines(self, lines: list[bytes], others: int) -> None:
         """Sample and write lines of which so many are of other types than flow."""
