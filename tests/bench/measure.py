@@ -17,7 +17,7 @@ class Cost(NamedTuple):
 
 
 class Entrant(NamedTuple):
-    """A command of a race: its name, what bash runs, how many items that is, and the goal of its ratio."""
+    """A command of a race: its name, what the shell runs, how many items that is, and the goal of its ratio."""
 
     name: str
     script: str
@@ -74,10 +74,10 @@ def _each(seconds: float, items: int) -> str:
 
 
 def run(script: str) -> Cost:
-    """Run a script of bash to its end, its output thrown away unless it says otherwise."""
+    """Run a script of the shell to its end, its output thrown away unless it says otherwise."""
     started = os.times().elapsed
     with open(os.devnull, "r+b") as null:
-        process = subprocess.Popen(["bash", "-c", script], stdin=null, stdout=null, stderr=null, env=environment())
+        process = subprocess.Popen(["sh", "-c", script], stdin=null, stdout=null, stderr=null, env=environment())
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in (0, 1):
