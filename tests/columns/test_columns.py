@@ -207,6 +207,14 @@ def test_templates_that_are_left_to_the_plain_way(fields):
     assert not supports(Template(fields))
 
 
+@pytest.mark.parametrize("export_ms", [-1, 1 << 62, 1 << 70])
+def test_clocks_of_no_use_are_left_to_the_plain_way(export_ms):
+    ((head, flows, _, uptime_ms),) = usual_runs(0, NETFLOW5, [5])
+    runs = [(head, flows, EXPORT_MS, uptime_ms), (head, flows, export_ms, uptime_ms)]
+    renderer = ColumnRenderer(NETFLOW5, compile_template(NETFLOW5), Page())
+    assert renderer.render(runs) == one_by_one(NETFLOW5, runs)
+
+
 def test_times_of_all_kinds_are_left_to_the_plain_way():
     assert not supports(Template((Field("pcount", 4),), spans=lambda *_: iter([{"start_ms": 1, "end_ms": 2}])))
 
