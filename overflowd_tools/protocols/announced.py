@@ -19,7 +19,6 @@ MAX_EMPTY_FIELDS = 8
 
 _SHORT_PAIR = struct.Struct("!HH")
 _SHORT_TRIPLE = struct.Struct("!HHH")
-_ENTERPRISE = struct.Struct("!HHI")
 _ENTERPRISE_BIT = 0x8000
 SCOPE_ENTERPRISE = -1
 """Stands for the enterprise of NetFlow 9's scope fields, whose numbers are types of their own."""

@@ -14,8 +14,6 @@ from overflowd_tools.trust.keys import PublicKey, SecretKey
 ANNOUNCEMENT, ROTATION, REVOCATION, EVIDENCE = (
     f"overflowd-{kind}/1" for kind in ("key", "rotation", "revocation", "evidence")
 )
-OVERLAP_MS = 30 * 86_400_000
-"""How long the old key of a rotation goes on by default."""
 
 _TIME = (0, canonical.MAX_INTEGER)
 _REASON_LENGTH = 256

@@ -17,6 +17,7 @@ from overflowd_tools.trust.keys import SecretKey
 KEY = SecretKey.from_seed(SEED)
 NEW, RECOVERY = (SecretKey.from_seed(bytes([number]) * 32) for number in (1, 2))
 YEAR_MS = 365 * 86_400_000
+OVERLAP_MS = 30 * 86_400_000
 
 
 def evidence() -> bytes:
@@ -36,7 +37,7 @@ def make(directory: Path) -> None:
     contact = {"email": "noc@example.net", "identity": "Example Net"}
     lines = {
         "announcement": statements.announcement(KEY, TIME_MS, contact, TIME_MS + YEAR_MS, RECOVERY.public),
-        "rotation": statements.rotation(KEY, NEW, TIME_MS, TIME_MS + statements.OVERLAP_MS),
+        "rotation": statements.rotation(KEY, NEW, TIME_MS, TIME_MS + OVERLAP_MS),
         "revocation": statements.revocation(KEY.public, KEY, TIME_MS, TIME_MS, "no longer used"),
         "recovery": statements.revocation(KEY.public, RECOVERY, TIME_MS, TIME_MS - 86_400_000, "stolen"),
         "evidence": evidence(),

@@ -21,7 +21,7 @@ KEY, OTHER, RECOVERY = (SecretKey.from_seed(bytes([number]) * 32) for number in 
 CONTACT = {"email": "noc@example.net", "identity": "Example Net"}
 LINES = {
     "announcement": statements.announcement(KEY, NOW, CONTACT, NOW + 1, RECOVERY.public),
-    "rotation": statements.rotation(KEY, OTHER, NOW, NOW + statements.OVERLAP_MS),
+    "rotation": statements.rotation(KEY, OTHER, NOW, NOW + make_statements.OVERLAP_MS),
     "revocation": statements.revocation(KEY.public, KEY, NOW, NOW - 5, "stolen"),
     "recovery": statements.revocation(KEY.public, RECOVERY, NOW, 0),
 }
