@@ -6,27 +6,25 @@ without control characters (C0, DEL, C1) or lone surrogates; at most five levels
 null, true, false or fraction. On it, orjson with sorted keys, rfc8785 and `jq -cS` write the same bytes.
 """
 
-import json
 import re
 from typing import Any
-
-import orjson
 
 from overflowd_tools.errors import RecordError
 
 MAX_INTEGER = 2**53 - 1
 MAX_DEPTH = 5
 
-_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 _REFUSED_IN_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _WHY_NOT = {type(None): "null", bool: "true or false", float: "a number that is no integer up to 2^53-1"}
 
 
 def encode(value: dict[str, Any]) -> bytes:
     """Return the canonical form. Raises RecordError with the reason for a value outside the profile."""
+    import orjson
+
     _check_types(value)
     try:
-        text = orjson.dumps(value, option=_OPTIONS)
+        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER)
     except orjson.JSONEncodeError as error:
         _check_scalars(value)
         raise _not_canonical(str(error)) from error
@@ -34,6 +32,15 @@ def encode(value: dict[str, Any]) -> bytes:
     if b"\\" in text or not text.isascii() or b"\x7f" in text:
         _check_scalars(value)
     return text
+
+
+def encode_text(text: str) -> bytes:
+    """Return the canonical form of one string, as encode() has it inside, without the JSON library that takes 15 ms.
+
+    Raises RecordError for a text outside the profile.
+    """
+    _check_scalars(text)
+    return b'"%s"' % text.replace("\\", "\\\\").replace('"', '\\"').encode()
 
 
 def decode(data: bytes) -> dict[str, Any]:
@@ -53,6 +60,8 @@ def loads(text: bytes) -> dict[str, Any]:
 
     Nothing else is checked. Raises RecordError for anything that is no JSON object.
     """
+    import orjson
+
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -67,6 +76,8 @@ def check_unique(text: bytes) -> None:
 
     A signature must not cover one of two members while another program reads the other. Raises RecordError.
     """
+    import json
+
     try:
         json.loads(text.decode(), object_pairs_hook=_unique, parse_int=str)
     except RecursionError:

@@ -6,7 +6,6 @@ signed bytes, which are the canonical form of everything but `signature.signatur
 
 import binascii
 import re
-import socket
 from collections.abc import Collection
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -287,8 +286,10 @@ def address(part: dict[str, Any], name: str) -> str:
 @lru_cache(maxsize=4096)
 def canonical_address(text: str) -> str:
     """Return an address as inet_ntop(3) writes it. Raises OSError or ValueError for a text that is none."""
-    family = socket.AF_INET6 if ":" in text else socket.AF_INET
-    return socket.inet_ntop(family, socket.inet_pton(family, text))
+    from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+
+    family = AF_INET6 if ":" in text else AF_INET
+    return inet_ntop(family, inet_pton(family, text))
 
 
 def member_object(part: dict[str, Any], name: str) -> dict[str, Any]:

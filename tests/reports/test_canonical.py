@@ -57,6 +57,17 @@ def test_orjson_and_rfc8785_agree(value):
     assert canonical.decode(text) == value
 
 
+@given(TEXTS | st.text("\"\\/ä\U0001f393\u2028"))
+def test_one_text_alone(text):
+    assert b'{"x":%s}' % canonical.encode_text(text) == canonical.encode({"x": text})
+
+
+@pytest.mark.parametrize("text", ["\0", "\x1f", "\x7f", "\x80", "a\ud800", "\n"])
+def test_one_text_outside_the_profile(text):
+    with pytest.raises(RecordError, match="^not canonical: control character in a string$"):
+        canonical.encode_text(text)
+
+
 @pytest.mark.skipif(not shutil.which("jq"), reason="jq is not installed")
 @settings(max_examples=60, deadline=None)
 @given(st.lists(OBJECTS, min_size=1, max_size=8))
