@@ -34,7 +34,7 @@ PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check
 	touch $@
 
 .venv/dev: .venv/run
-	$(PYTHON) -c "$$REQUIREMENTS" zstd progress fast dev >.venv/requirements-dev
+	$(PYTHON) -c "$$REQUIREMENTS" zstd progress fast age dev >.venv/requirements-dev
 	$(PIP) install -r .venv/requirements -r .venv/requirements-dev
 	touch $@
 
@@ -81,7 +81,7 @@ fuzz: .venv/dev
 # A venv of its own, links to its commands, and the man pages. make install PREFIX="$$HOME/.local" needs no root.
 install:
 	$(PYTHON) -m venv "$(PREFIX)/lib/overflowd-tools"
-	"$(PREFIX)/lib/overflowd-tools/bin/python" -m pip --quiet --disable-pip-version-check install '.[zstd,progress,fast]'
+	"$(PREFIX)/lib/overflowd-tools/bin/python" -m pip --quiet --disable-pip-version-check install '.[zstd,progress,fast,age]'
 	mkdir -p "$(PREFIX)/bin"
 	for command in bin/of-*; do ln -sf "../lib/overflowd-tools/$$command" "$(PREFIX)/bin/" || exit; done
 	for page in man/*; do \

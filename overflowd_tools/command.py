@@ -137,9 +137,10 @@ class Context:
         self._kinds: Counter[str] = Counter()
         self._progress: _Progress | None = None
 
-    def inputs(self) -> Iterator[stream.Input]:
+    def inputs(self, unwrap: Callable[[Iterator[bytes]], Iterator[bytes]] = iter) -> Iterator[stream.Input]:
         """Open each FILE in turn, or standard input; what cannot be opened is reported, and the rest is done.
 
+        unwrap: what the bytes are read as, before they are decompressed. See stream.Input.
         Raises UsageError when there is no FILE and standard input is a terminal.
         """
         if not self.args.files and os.isatty(0):
@@ -155,12 +156,12 @@ class Context:
                 self.fail(f"{name}: {error.strerror}")
                 continue
             try:
-                yield self._input(name, descriptor)
+                yield self._input(name, descriptor, unwrap)
             finally:
                 if descriptor:
                     os.close(descriptor)
 
-    def _input(self, name: str, descriptor: int) -> stream.Input:
+    def _input(self, name: str, descriptor: int, unwrap: Callable[[Iterator[bytes]], Iterator[bytes]]) -> stream.Input:
         return stream.Input(
             name,
             descriptor,
@@ -169,6 +170,7 @@ class Context:
             rejected=lambda place, reason: self.reject(name, place, reason),
             failed=lambda reason: self.fail(f"{name}: {reason}"),
             progressed=self._progress.advance if self._progress else None,
+            unwrap=unwrap,
         )
 
     def reject(self, source: str, place: str, reason: str, kind: str = "") -> None:

@@ -138,11 +138,13 @@ class Input:
         rejected: Callable[[str, str], None],
         failed: Callable[[str], None],
         progressed: Callable[[int], None] | None = None,
+        unwrap: Callable[[Iterator[bytes]], Iterator[bytes]] = iter,
     ) -> None:
         """Take over an open descriptor.
 
         rejected is told the place and the reason of a line that is too long, and of compressed data that
         cannot be read on; failed is told why nothing can be read. Both of the latter end the input.
+        unwrap makes of the bytes what they are read as; it raises DecodeError and UsageError as decompressed does.
         """
         self.name = name
         self._descriptor = descriptor
@@ -151,6 +153,7 @@ class Input:
         self._rejected = rejected
         self._report_failure = failed
         self._progressed = progressed
+        self._unwrap = unwrap
         self.failed = False
         """Whether something else than the end of the data ended the input."""
 
@@ -161,7 +164,7 @@ class Input:
     def chunks(self, size: int = READ_SIZE) -> Iterator[bytes]:
         """Yield the (decompressed) bytes in pieces of at most so many octets, as soon as they are there."""
         try:
-            yield from decompressed(self._raw(size))
+            yield from decompressed(self._unwrap(self._raw(size)))
         except DecodeError as error:
             if not self._stop:
                 self._rejected("", str(error))

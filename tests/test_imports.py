@@ -58,6 +58,7 @@ LIBRARIES = {
     "backports": {"stream.py"},
     "compression": {"stream.py"},
     "tqdm": {"command.py"},
+    "pyrage": {"trust/age_files.py"},
 }
 """Library that is not Python's own -> its importers."""
 

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from overflowd_tools import command, passphrase
@@ -45,14 +46,16 @@ def options() -> command.Parser:
 
 
 def run(context: command.Context) -> None:
-    """Open each sealed report; any other line goes through as it is."""
+    """Open each sealed report, and age files; any other line goes through as it is."""
     from overflowd_tools.reports import sealed
+    from overflowd_tools.trust import age_files
 
     keys = _keys(context.args)
     own = context.args.own
     write, counts = context.output.write, context.counts
     counts |= {"opened": 0, "other_lines": 0}
-    for source in context.inputs():
+    decrypted = partial(age_files.decrypted, keys=lambda: list(chain.from_iterable(keys.values())))
+    for source in context.inputs(decrypted):
         for number, line in source.lines():
             try:
                 found = sealed.read_line(line)

@@ -1,5 +1,6 @@
 """of-open as people run it: keys new and old, sealed lines good and bad."""
 
+import gzip
 import json
 import os
 import random
@@ -11,7 +12,7 @@ import make_sealed
 import pytest
 
 from overflowd_tools.reports.sealed import Sealed
-from overflowd_tools.trust import receiving
+from overflowd_tools.trust import age_files, receiving
 from overflowd_tools.trust.keyfiles import write_secret_key
 from overflowd_tools.trust.keys import SecretKey
 from overflowd_tools.trust.sealing import ReceivingKey
@@ -167,3 +168,22 @@ def test_a_box_of_nearly_a_mebibyte():
     padding = b" " * 780_000
     assert of_open("-k", "key", lines=[sealed_line(contents=REPORT + padding)]).stdout == REPORT + b"\n"
     assert reason(of_open("-k", "key", lines=[sealed_line(contents=padding)])).startswith("not a report: ")
+
+
+def test_age_files_are_opened_on_the_way():
+    """What is in one is lines as any others: compressed, in clear, or sealed once more."""
+    pytest.importorskip("pyrage")
+    lines = b"\n".join([REPORT, sealed_line(), b'{"type":"flow"}', b""])
+    for contents in (lines, gzip.compress(lines)):
+        Path("bulk.age").write_bytes(b"".join(age_files.encrypted([contents], [KEY.public])))
+        done = of_open("-k", "old", "-k", "key", "bulk.age", "-", lines=[sealed_line()])
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout.splitlines() == [REPORT, REPORT, b'{"type":"flow"}', REPORT]
+
+
+def test_an_age_file_for_others_does_not_stop_the_rest():
+    pytest.importorskip("pyrage")
+    Path("bulk.age").write_bytes(b"".join(age_files.encrypted([REPORT], [OLD.public])))
+    done = of_open("-k", "key", "bulk.age", "-", lines=[sealed_line()])
+    assert (done.returncode, done.stdout) == (1, REPORT + b"\n")
+    assert done.stderr == b"of-open: bulk.age: the age data cannot be decrypted: no matching keys found\n"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from overflowd_tools.reports import sealed, writer
+from overflowd_tools.trust import age_files
 from overflowd_tools.trust.keys import SecretKey
 from overflowd_tools.trust.sealing import ReceivingKey, RecipientKey
 
@@ -35,9 +36,9 @@ def report(saddr="192.0.2.7", daddr="198.51.100.1", to="src", **more):
     return made.complete(body, SIGNER.sign(body))
 
 
-def of_seal(*argv, lines=()):
+def of_seal(*argv, lines=(), how=("--keys", "list")):
     data = b"".join(line + b"\n" for line in lines)
-    return subprocess.run([*COMMAND, "--keys", "list", *argv], input=data, capture_output=True, timeout=60, check=False)
+    return subprocess.run([*COMMAND, *how, *argv], input=data, capture_output=True, timeout=60, check=False)
 
 
 def test_each_recipient_gets_a_box_of_their_own():
@@ -130,3 +131,29 @@ def test_with_a_bad_list_nothing_goes_on(home, text):
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.startswith(b"of-seal: list: ")
     assert done.stderr.count(b"\n") == 1
+
+
+def test_everything_in_one_age_file():
+    pytest.importorskip("pyrage")
+    lines = [report(), b'{"type":"x"}', report("2001:db8::1", "192.0.2.9")] * 100
+    given = {"keys": KEY.public.text, "signer": SIGNER.public.text}
+    done = of_seal("--age", given["signer"], "--stats", lines=[*lines, b"{"], how=("--age", given["keys"]))
+    assert done.returncode == 1
+    complaint, counts = done.stderr.splitlines()
+    assert complaint.startswith(b"of-seal: -: line 301: not a report: not JSON")
+    assert json.loads(counts) == {"command": "of-seal", "sealed": 200, "other_lines": 100, "rejected": 1}
+    for key in (KEY, ReceivingKey.of_signer(SIGNER)):
+        assert b"".join(age_files.decrypted([done.stdout], lambda key=key: [key])).splitlines() == lines
+
+
+@pytest.mark.parametrize("how", [(), ("--keys", "list", "--age", KEY.public.text), ("--age", "x", "--require")])
+def test_one_way_of_sealing(how):
+    done = of_seal(lines=[report()], how=how)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"of-seal: one of --keys FILE [--require] and --age KEY is needed; -h shows the usage\n"
+
+
+def test_a_bad_key_of_an_age_file():
+    done = of_seal(how=("--age", KEY.secret_text()))
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"of-seal: a secret key, where a public one is expected; do not show it to others\n"
