@@ -17,8 +17,7 @@ class IpfixFileReader(PacketReader):
     A message in which the file ends comes as far as it goes: its own length, in its header, then says more.
     """
 
-    def _parse(self, data: bytes, items: list[Item]) -> int:
-        offset = 0
+    def _parse(self, data: bytes, offset: int, items: list[Item]) -> int:
         self._need = _START.size
         while offset + _START.size <= len(data):
             version, length = _START.unpack_from(data, offset)

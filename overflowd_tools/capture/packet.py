@@ -99,15 +99,25 @@ class PacketReader(ABC):
         """Take the next bytes of the capture and return the items that they complete."""
         if self.finished:
             return []
-        if len(self._pending) + len(data) < self._need:
-            self._pending += data
-            return []
-        if self._pending:
-            data = b"".join((self._pending, data))
         items: list[Item] = []
-        consumed = self._parse(data, items)
-        self._pending = bytearray() if self.finished else bytearray(data[consumed:])
+        offset = self._complete_pending(data, items)
+        if offset < len(data) and not self.finished:
+            offset = self._parse(data, offset, items)
+            self._pending += data[offset:]
+        if self.finished:
+            self._pending.clear()
         return items
+
+    def _complete_pending(self, data: bytes, items: list[Item]) -> int:
+        """Parse what waits, with no more of the data than it needs; return how much of them it took."""
+        taken = 0
+        while self._pending and taken < len(data) and not self.finished:
+            missing = self._need - len(self._pending)
+            self._pending += data[taken : taken + missing]
+            taken = min(taken + missing, len(data))
+            if len(self._pending) >= self._need:
+                del self._pending[: self._parse(bytes(self._pending), 0, items)]
+        return taken
 
     def close(self) -> list[Item]:
         """Say that the capture ends here and return what can be told of a packet cut by that."""
@@ -120,8 +130,11 @@ class PacketReader(ABC):
         return items
 
     @abstractmethod
-    def _parse(self, data: bytes, items: list[Item]) -> int:
-        """Append the items of `data`, set `_need` to what the next one takes, return the octets used up."""
+    def _parse(self, data: bytes, offset: int, items: list[Item]) -> int:
+        """Append the items of `data` from `offset` on, return where they end, set `_need` to what the next one takes.
+
+        That is more than what is left of `data`, and no more than what has to be there for the next look at it.
+        """
 
     @abstractmethod
     def _parse_cut(self, data: bytes, items: list[Item]) -> None:

@@ -43,8 +43,7 @@ class PcapReader(PacketReader):
         self._nanoseconds = 1000
         self._link_type = 0
 
-    def _parse(self, data: bytes, items: list[Item]) -> int:
-        offset = 0
+    def _parse(self, data: bytes, offset: int, items: list[Item]) -> int:
         record = self._record
         if record is None:
             if len(data) < _FILE_HEADER_LENGTH:

@@ -103,8 +103,7 @@ class PcapngReader(PacketReader):
         self._passing = 0  # total length of the block that is being passed over
         self._passing_left = 0  # octets of it before its closing length
 
-    def _parse(self, data: bytes, items: list[Item]) -> int:
-        offset = 0
+    def _parse(self, data: bytes, offset: int, items: list[Item]) -> int:
         while True:
             if self._runs and not self._passing:
                 before, offset = offset, self._take_plain(data, offset, items)
