@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from overflowd_tools.capture.fragments import Fragments
 from overflowd_tools.capture.link import dissect
 from overflowd_tools.capture.packet import ExportMessage, IPPacket, Item, Packet, cut_by_snapshot
-from overflowd_tools.capture.plain import PlainRun
+from overflowd_tools.capture.plain import Datagram, PlainRun
 from overflowd_tools.capture.reader import CaptureReader
 from overflowd_tools.capture.streams import Streams
 from overflowd_tools.errors import DecodeError
@@ -20,6 +20,7 @@ from overflowd_tools.records import FlowWriter, is_far, note_loss, packet_line, 
 from overflowd_tools.rendering import address_text
 
 if TYPE_CHECKING:
+    from overflowd_tools.bulk import Bulk
     from overflowd_tools.columns.gathering import Gathering
     from overflowd_tools.protocols.elements import ElementTable
     from overflowd_tools.protocols.exporters import Batch, Row
@@ -79,6 +80,8 @@ class CaptureDecoder:
         self._other_types = bool(self._only - {"flow"})
         self._packets_too = wanted.packets and "flow" in self._only
         self._split = wanted.split_biflow
+        self._envelope = wanted.envelope
+        self._rates = wanted.rates
         self._writer = FlowWriter(envelope=wanted.envelope)
         self.exports = Decoder(
             table=wanted.table,
@@ -94,6 +97,7 @@ class CaptureDecoder:
             ("packets", "datagrams", "flows", "other_lines", "other_packets", "lost", "reordered", "forgotten"), 0
         )
         self._gathering: Gathering | None = None
+        self._bulk: Bulk | None = None
         self._selection: Selection | None = None
         self._skimmer: Skimmer | None = None
         if wanted.sampling and "flow" in self._only:
@@ -127,6 +131,10 @@ class CaptureDecoder:
         from overflowd_tools.columns.gathering import Gathering
 
         self._gathering = Gathering(self._writer.renderer)
+        if "flow" in self._only and not self._envelope:
+            from overflowd_tools.bulk import Bulk
+
+            self._bulk = Bulk(self._gathering, self._accounts, self._rates, self.counts)
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the capture, and write and reject what they complete."""
@@ -179,8 +187,7 @@ class CaptureDecoder:
 
     def _take_run(self, run: PlainRun) -> None:
         """Take packets that need no dissecting."""
-        datagrams = self._skimmer.left(run.data, run.datagrams) if self._skimmer else enumerate(run.datagrams)
-        for index, (exporter, port, start, stop) in datagrams:
+        for index, (exporter, port, start, stop) in self._left(run):
             self.counts["packets"] += 1
             arrival = (exporter, port, run.timestamp_ns(start))
             try:
@@ -194,6 +201,12 @@ class CaptureDecoder:
                     self._write_export(run.number + index, "", arrival, decoded)
             except DecodeError as error:
                 self._reject(f"packet {run.number + index}", str(error), "")
+
+    def _left(self, run: PlainRun) -> "Iterable[tuple[int, Datagram]]":
+        """Return index and place of the datagrams of a run that have to be decoded."""
+        if self._skimmer:
+            return self._skimmer.left(run.data, run.datagrams)
+        return self._bulk.left(run) if self._bulk else enumerate(run.datagrams)
 
     def _take_item(self, item: Packet | ExportMessage) -> None:
         self.counts["packets"] += 1

@@ -100,7 +100,7 @@ class FlowWriter:
 
         exporter (4 or 16 octets), exporter_port: where the datagram came from. received_ns: when, Unix time, or 0.
         """
-        head = b"%s%d" % (_origin(batch.source, exporter, batch.domain, batch.sampling_rate), batch.export_ms)
+        head = b"%s%d" % (origin(batch.source, exporter, batch.domain, batch.sampling_rate), batch.export_ms)
         if self._envelope:
             head += b',"exporter_port":%d' % exporter_port
             if batch.uptime_ms is not None and not batch.template.boot_told:
@@ -174,8 +174,8 @@ def _suspected(line: bytes) -> bytes:
 
 
 @lru_cache(maxsize=FRAGMENTS_KEPT)
-def _origin(source: str, exporter: bytes, domain: int, sampling_rate: float) -> bytes:
-    """Return the members that stay the same from one datagram of an exporter to the next."""
+def origin(source: str, exporter: bytes, domain: int, sampling_rate: float) -> bytes:
+    """Return how a head begins, up to export_ms: that stays the same from one batch of an exporter to the next."""
     sampled = b',"sampling_rate":%s' % str(sampling_rate).encode() if sampling_rate != 1 else b""
     origin = b',"exporter":"%s"' % address_text(exporter) if exporter else b""
     return b',"source":"%s"%s,"domain":%d%s,"export_ms":' % (source.encode(), origin, domain, sampled)

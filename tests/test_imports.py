@@ -21,9 +21,10 @@ MAY_IMPORT = {
     "columns": ("protocols", "rendering"),
     "records": ("capture.packet", "errors", "protocols", "rendering", "shapes"),
     "selection": ("protocols", "records", "sampling"),
+    "bulk": ("capture.plain", "columns.gathering", "protocols", "records"),
     "skimming": ("capture.plain", "protocols", "sampling"),
     "decoding": (
-        *("capture", "columns.gathering", "errors", "protocols"),
+        *("bulk", "capture", "columns.gathering", "errors", "protocols"),
         *("records", "rendering", "sampling", "selection", "skimming"),
     ),
     "template_file": ("errors", "protocols", "records", "rendering"),
@@ -44,7 +45,7 @@ MAY_IMPORT = {
 
 SANS_IO = (
     *("capture", "protocols", "rendering", "shapes", "columns", "records", "decoding", "template_file"),
-    *("sampling", "selection", "skimming", "reports"),
+    *("sampling", "selection", "skimming", "bulk", "reports"),
 )
 SYSTEM = {"asyncio", "fcntl", "http", "pathlib", "select", "selectors", "signal", "subprocess", "sys", "time"}
 

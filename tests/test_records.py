@@ -319,7 +319,7 @@ def test_exporters_remembered_are_bounded():
         assert line.startswith(
             b'{"type":"flow","pcount":%d,"source":"netflow5","exporter":"%s"' % (number, exporter.encode())
         )
-    for cache in (records._origin, address_text):
+    for cache in (records.origin, address_text):
         assert cache.cache_info().currsize <= 4096
 
 

@@ -6,7 +6,7 @@ column before covers the garbage in front of the text.
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, groupby, pairwise
 
 import numpy as np
 
@@ -33,38 +33,47 @@ class ColumnRenderer:
         self._rows = most_rows(template)
         self._columns = columns_of(template, self._rows)
 
-    def render(self, runs: Sequence[Run]) -> list[bytes]:
-        """Return the lines of each run in one piece."""
-        texts = [b""] * len(runs)
-        for places in _alike([len(head) for head, *_ in runs]):
-            for place, text in zip(places, self._render([runs[place] for place in places]), strict=True):
-                texts[place] = text
-        return texts
+    def render(self, stretches: Sequence[Sequence[Run]]) -> list[bytes]:
+        """Return the lines of each stretch of runs in one piece."""
+        pieces = [
+            (number, [*runs])
+            for number, stretch in enumerate(stretches)
+            for _, runs in groupby(stretch, lambda run: len(run[0]))
+        ]
+        made = [b""] * len(pieces)
+        for places in _alike([len(runs[0][0]) for _, runs in pieces]):
+            for place, text in zip(places, self._render([pieces[place][1] for place in places]), strict=True):
+                made[place] = text
+        texts: list[list[bytes]] = [[] for _ in stretches]
+        for (number, _), text in zip(pieces, made, strict=True):
+            texts[number].append(text)
+        return [b"".join(some) for some in texts]
 
-    def _render(self, runs: list[Run]) -> list[bytes]:
-        """Return the same for runs whose heads are of about one length."""
+    def _render(self, pieces: list[list[Run]]) -> list[bytes]:
+        """Return the same for pieces whose heads are of about one length."""
+        runs = [*chain.from_iterable(pieces)]
         exports = [export_ms for _, _, export_ms, _ in runs]
         if not 0 <= min(exports) <= max(exports) < _LATEST_MS:
-            return self._one_by_one(runs)
+            return self._one_by_one(pieces)
         batch = Batch(self._template.length, runs)
-        stops = batch.counts.cumsum()
         run_of_row = np.arange(len(runs)).repeat(batch.counts)
-        texts = [b""] * len(runs)
+        stops = batch.counts.cumsum()[np.cumsum([len(runs) for runs in pieces]) - 1]
+        texts: list[list[bytes]] = [[] for _ in pieces]
         for start, end in _shares(len(run_of_row), self._rows):
             block = Block(batch, start, run_of_row[start:end])
             try:
                 ends = self._write(block)
             except NotByColumnsError:
-                return self._one_by_one(runs)
-            first, last = block.first_and_last
+                return self._one_by_one(pieces)
+            first, last = stops.searchsorted((start, end - 1), side="right").tolist()
             cuts = ends[np.minimum(stops[first : last + 1] - start, block.rows) - 1].tolist()
             for place, (begin, stop) in enumerate(pairwise([0, *cuts]), first):
-                texts[place] += self._page.text(begin, stop)
-        return texts
+                texts[place].append(self._page.text(begin, stop))
+        return [b"".join(some) for some in texts]
 
-    def _one_by_one(self, runs: list[Run]) -> list[bytes]:
+    def _one_by_one(self, pieces: list[list[Run]]) -> list[bytes]:
         """Return the same, made in the plain way."""
-        return [b"".join(self._plain(*run)) for run in runs]
+        return [b"".join([b"".join(self._plain(*run)) for run in runs]) for runs in pieces]
 
     def _write(self, block: Block) -> Array:
         """Write the lines of a block to the page, and return where each ends. Raises NotByColumnsError."""

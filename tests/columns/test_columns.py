@@ -1,6 +1,7 @@
 """Lines made by columns are those made one by one, byte for byte, whatever the template and whatever the records."""
 
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -104,6 +105,11 @@ def one_by_one(template, runs):
     return [b"".join(compile_template(template)(*run)) for run in runs]
 
 
+def apart(runs):
+    """Runs as stretches of their own."""
+    return [[run] for run in runs]
+
+
 def never(*_run):
     raise AssertionError("these lines can be made by columns")
 
@@ -125,7 +131,10 @@ def test_every_template_and_record(template, seed, counts, most_rows):
         runs.append((head, records(draw, template, count), export_ms, draw.choice(UPTIMES)))
     renderer = ColumnRenderer(template, compile_template(template), Page())
     renderer._rows = most_rows
-    assert renderer.render(runs) == one_by_one(template, runs)
+    assert renderer.render(apart(runs)) == one_by_one(template, runs)
+    cuts = [0, *sorted(draw.randrange(len(runs) + 1) for _ in range(2)), len(runs)]
+    stretches = [runs[start:stop] for start, stop in pairwise(cuts)]
+    assert renderer.render(stretches) == [b"".join(one_by_one(template, stretch)) for stretch in stretches]
 
 
 def usual_runs(seed, template, counts):
@@ -138,7 +147,7 @@ def usual_runs(seed, template, counts):
 def test_only_odd_heads_and_times_are_left_to_the_plain_way(template, seed, counts):
     runs = usual_runs(seed, template, counts)
     longer = [(head + b" " * 1000, *rest) for head, *rest in runs]  # room for the garbage of any column
-    assert ColumnRenderer(template, never, Page()).render(longer) == one_by_one(template, longer)
+    assert ColumnRenderer(template, never, Page()).render(apart(longer)) == one_by_one(template, longer)
 
 
 @pytest.mark.parametrize("template", [NETFLOW1, NETFLOW5, NETFLOW6, NETFLOW7])
@@ -147,10 +156,10 @@ def test_many_flows_of_netflow_with_renderers_that_share_a_page(template):
     renderer = ColumnRenderer(template, never, page)
     for seed in range(3):
         runs = usual_runs(seed, template, [30, 0, 1, 5000, *[29] * seed])
-        assert renderer.render(runs) == one_by_one(template, runs)
+        assert renderer.render(apart(runs)) == one_by_one(template, runs)
         other = Template((Field("pcount", 8), Field("text", 200, Kind.TEXT)))
         runs = [(HEAD * 17, *run[1:]) for run in usual_runs(seed, other, [3, 4])]
-        assert ColumnRenderer(other, never, page).render(runs) == one_by_one(other, runs)
+        assert ColumnRenderer(other, never, page).render(apart(runs)) == one_by_one(other, runs)
 
 
 def test_all_addresses_of_ipv6_with_zeros_anywhere():
@@ -162,7 +171,7 @@ def test_all_addresses_of_ipv6_with_zeros_anywhere():
         for zeros in range(256)
     ]
     runs = [(HEAD, b"".join(address + bytes(4) for address in addresses), EXPORT_MS, 0)]
-    assert ColumnRenderer(template, never, Page()).render(runs) == one_by_one(template, runs)
+    assert ColumnRenderer(template, never, Page()).render(apart(runs)) == one_by_one(template, runs)
 
 
 @pytest.mark.parametrize("digits", range(1, 21))
@@ -172,7 +181,7 @@ def test_numbers_on_both_sides_of_every_power_of_ten(digits):
     values = [power, power - 1, power // 10, power - 10_000 if digits > 4 else 0]
     for some in (values, values[:1], values[1:2], values[1:]):
         runs = [(HEAD, b"".join(value.to_bytes(8) + bytes(8) for value in some), EXPORT_MS, 0)]
-        assert ColumnRenderer(template, never, Page()).render(runs) == one_by_one(template, runs)
+        assert ColumnRenderer(template, never, Page()).render(apart(runs)) == one_by_one(template, runs)
 
 
 def test_types_and_codes_of_icmp_by_every_port():
@@ -181,7 +190,7 @@ def test_types_and_codes_of_icmp_by_every_port():
     for protocol in (1, 6, 58, 1):
         flows = b"".join(bytes((1, protocol)) + port.to_bytes(2) for port in range(1 << 16))
         runs = [(HEAD, flows, EXPORT_MS, 0)]
-        assert renderer.render(runs) == one_by_one(template, runs)
+        assert renderer.render(apart(runs)) == one_by_one(template, runs)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +221,7 @@ def test_clocks_of_no_use_are_left_to_the_plain_way(export_ms):
     ((head, flows, _, uptime_ms),) = usual_runs(0, NETFLOW5, [5])
     runs = [(head, flows, EXPORT_MS, uptime_ms), (head, flows, export_ms, uptime_ms)]
     renderer = ColumnRenderer(NETFLOW5, compile_template(NETFLOW5), Page())
-    assert renderer.render(runs) == one_by_one(NETFLOW5, runs)
+    assert renderer.render(apart(runs)) == one_by_one(NETFLOW5, runs)
 
 
 def test_times_of_all_kinds_are_left_to_the_plain_way():
@@ -245,6 +254,16 @@ def test_what_is_gathered_comes_in_its_order():
                 expected.append(b"a line\nanother\n")
         assert gathering.take() == expected
         assert gathering.take() == []
+
+
+def test_datagrams_of_a_template_that_follow_each_other_come_in_one_piece():
+    gathering = Gathering(compile_template)
+    runs = usual_runs(0, NETFLOW5, [30] * 40)
+    for place, run in enumerate(runs):
+        gathering.add_flows(NETFLOW5, run, lost=9 * (place == 10))
+    made = one_by_one(NETFLOW5, runs)
+    told = made[10].replace(b"}\n", b',"seq_lost":9}\n', 1)
+    assert gathering.take() == [b"".join(made[:10]), told, b"".join(made[11:])]
 
 
 @pytest.mark.parametrize("count", [0, 1, 300])

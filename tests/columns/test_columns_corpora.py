@@ -27,7 +27,9 @@ def assert_alike(flows):
         assert supports(template) or not template.plain
         if supports(template):
             plain = compile_template(template)
-            assert ColumnRenderer(template, plain, page).render(some) == [b"".join(plain(*run)) for run in some]
+            assert ColumnRenderer(template, plain, page).render([[run] for run in some]) == [
+                b"".join(plain(*run)) for run in some
+            ]
 
 
 @pytest.mark.parametrize("row", manifest(), ids=lambda row: row["file"])
