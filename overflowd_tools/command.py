@@ -3,103 +3,61 @@
 Exit status 0: done. 1: done, with something rejected. 2: the job could not be done (usage, file, key, I/O).
 """
 
-import argparse
+from __future__ import annotations
+
 import os
-import re
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn, TypeVar
+from functools import partial
 
 from overflowd_tools import __version__, stream
-from overflowd_tools.errors import OverflowdError, UsageError
+from overflowd_tools.errors import OverflowdError, UsageError, printable
+from overflowd_tools.options import Options
 
-T = TypeVar("T")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import SimpleNamespace
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 HIGHEST_AMPLIFICATION = 0.02
 REPORTS_OF_ONE_KIND = 10
 KINDS = 1000
-_NUMBER = re.compile("[0-9]+")
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser with the manners of the suite: one line and the usage on stderr, exit status 2."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the command line, and exit with status 2."""
-        _write_stderr(f"{self.prog}: {_printable(message)}\n{self.format_usage()}")
-        self.exit(2)
-
-    def _print_message(self, message: str, file: Any = None) -> None:  # noqa: ARG002 - help and version are all of it
-        output = stream.Output()
-        output.write(message.encode())
-        output.finish()
-
-
-class _HelpFormatter(argparse.HelpFormatter):
-    """As wide as the terminal; told so here, because argparse would import shutil to find out, at every start."""
-
-    def __init__(self, prog: str) -> None:
-        columns = os.environ.get("COLUMNS", "")
-        try:
-            width = int(columns) if columns.isdecimal() else os.get_terminal_size(1).columns
-        except OSError:
-            width = 80
-        super().__init__(prog, width=max(width, 40) - 2)
-
-
-class Once(argparse.Action):
-    """An option that may be given once only: a second rate or key file is a mistake, not a correction."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option: str | None = None,
-    ) -> None:
-        """Store the value; a second one is a usage error."""
-        given = vars(namespace).setdefault("given_once", set())
-        if self.dest in given:
-            parser.error(f"{option} is given more than once")
-        given.add(self.dest)
-        setattr(namespace, self.dest, values)
-
-
-def parser(prog: str, summary: str, *, files: bool = True, progress: bool = False) -> Parser:
-    """Return a parser with the options that mean the same in every command.
+def options(prog: str, summary: str, *, files: bool = True, progress: bool = False) -> Options:
+    """Return the options that mean the same in every command; it adds its own.
 
     files: the command reads FILE arguments or standard input. progress: it offers --progress too.
     """
-    made = Parser(prog=prog, description=summary, allow_abbrev=False, add_help=False, formatter_class=_HelpFormatter)
-    common = made.add_argument_group("options of every command")
-    add = common.add_argument
+    made = Options(prog, summary)
+    add = partial(made.add, group="options of every command")
     add("-h", "--help", action="help", help="show this help and exit")
-    add("-V", "--version", action="version", version=f"{prog} {__version__}", help="show the version")
+    add("-V", "--version", action="version", version=_version(prog), help="show the version")
     add("-q", "--quiet", action="store_true", help="no messages about bad input; the exit status stays")
     add("-v", "--verbose", action="store_true", help="say more, and the counts at the end")
     add("--stats", action="store_true", help="at the end, the counts as one JSON object on stderr")
     add("--strict", action="store_true", help="stop at the first bad line or packet")
     if progress:
-        common.add_argument("--progress", action="store_true", help="show progress on stderr, if that is a terminal")
+        add("--progress", action="store_true", help="show progress on stderr, if that is a terminal")
     if files:
-        made.add_argument("files", nargs="*", metavar="FILE", help="input files; - or none: standard input")
+        made.add("files", nargs="*", metavar="FILE", help="input files; - or none: standard input")
     return made
 
 
-def add_sampling(made: Parser, default: float | None, rate_help: str) -> None:
+def add_sampling(made: Options, default: float | None, rate_help: str) -> None:
     """Add the options of a command that samples flows: rate, amplification and seed."""
-    add = made.add_argument
-    add("-r", "--rate", action=Once, type=_rate, default=default, help=rate_help)
-    add(
+    made.add("-r", "--rate", type=_rate, default=default, help=rate_help)
+    made.add(
         "--amplification",
-        action=Once,
         type=_amplification,
         metavar="A",
         help="keep the expected octets of reports below this share of the octets seen; at most 0.02",
     )
-    add("--seed", action=Once, type=int, metavar="N", help="draw predictably (for tests)")
+    made.add("--seed", type=int, metavar="N", help="draw predictably (for tests)")
 
 
 def _rate(text: str) -> float:
@@ -110,23 +68,21 @@ def _rate(text: str) -> float:
     except (ValueError, ZeroDivisionError, OverflowError):
         value = 0.0
     if not 0 < value <= 1:  # nan is neither
-        raise argparse.ArgumentTypeError(f"'{text}' is not a rate over 0 and at most 1, as 1e-6 or 1/1000000")
+        raise UsageError(f"'{text}' is not a rate over 0 and at most 1, as 1e-6 or 1/1000000")
     return value
 
 
 def _amplification(text: str) -> float:
     value = _rate(text)
     if value > HIGHEST_AMPLIFICATION:
-        raise argparse.ArgumentTypeError(
-            f"'{text}' is over {HIGHEST_AMPLIFICATION}: reports could keep each other alive"
-        )
+        raise UsageError(f"'{text}' is over {HIGHEST_AMPLIFICATION}: reports could keep each other alive")
     return value
 
 
 class Context:
     """One run of one command: its arguments, input, output, counts and complaints."""
 
-    def __init__(self, prog: str, args: argparse.Namespace, stop: stream.StopSignals) -> None:
+    def __init__(self, prog: str, args: SimpleNamespace, stop: stream.StopSignals) -> None:
         self.prog = prog
         self.args = args
         self.stop = stop
@@ -181,7 +137,7 @@ class Context:
         """
         self._rejected += 1
         self.status = max(self.status, 1)
-        kind = kind or _NUMBER.sub("#", reason)
+        kind = kind or _without_numbers(reason)
         if kind not in self._kinds and len(self._kinds) >= KINDS:
             kind = "other reasons"
         self._kinds[kind] += 1
@@ -203,7 +159,7 @@ class Context:
     def say(self, message: str) -> None:
         """Write one line to stderr, unless -q."""
         if not self.args.quiet:
-            self._tell(f"{self.prog}: {_printable(message)}\n")
+            self._tell(f"{self.prog}: {printable(message)}\n")
 
     def say_counts(self) -> None:
         """Write one line of counts to stderr."""
@@ -231,7 +187,7 @@ class Context:
     def _tell(self, text: str) -> None:
         if self._progress:
             self._progress.hide()
-        _write_stderr(text)
+        stream.tell(text)
 
     def _all_counts(self) -> dict[str, int]:
         return {**self.counts, "rejected": self._rejected}
@@ -264,7 +220,7 @@ class _Progress:
 
 
 def run(
-    made_parser: Parser,
+    declared: Options,
     body: Callable[[Context], None],
     argv: Sequence[str] | None = None,
     *,
@@ -275,10 +231,14 @@ def run(
     normal_end: INT and TERM are the ordinary way to end this command (of-capture, of-recv), with status 0.
     """
     stream.keep_standard_descriptors()
-    prog = made_parser.prog
+    prog = declared.prog
     stop = stream.StopSignals()
+    arguments = sys.argv[1:] if argv is None else list(argv)
     try:
-        args = _parse(made_parser, argv)
+        if arguments in (["-V"], ["--version"]):
+            stream.print_all(_version(prog).encode() + b"\n")
+            return 0
+        args = declared.read(arguments) or _parse(declared, arguments)
         stop.install()
         context = Context(prog, args, stop)
         signal.signal(signal.SIGUSR1, lambda *_: context.say_counts())
@@ -286,7 +246,7 @@ def run(
     except stream.OutputClosed:
         stream.die_by(signal.SIGPIPE)
     except stream.OutputError as error:
-        _write_stderr(f"{prog}: {error}\n")
+        stream.tell(f"{prog}: {error}\n")
         return 2
     if stop.received and not (normal_end and stop.received != signal.SIGHUP):
         stream.die_by(stop.received)
@@ -300,7 +260,7 @@ def value(parse: Callable[[str], T]) -> Callable[[str], T]:
         try:
             return parse(text)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
+            raise UsageError(str(error)) from None
 
     return parsed
 
@@ -315,19 +275,20 @@ def with_numpy(use: Callable[[], None]) -> None:
         pass
 
 
-def _parse(made_parser: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse with options and FILEs in any order, FILEs alone after --; subcommands have an order of their own."""
-    if any(action.nargs == argparse.PARSER for action in made_parser._actions):
-        return made_parser.parse_args(argv)
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    args = made_parser.parse_intermixed_args(arguments[:end])
-    operands = arguments[end + 1 :]
-    if operands and "files" not in args:
-        made_parser.error(f"unrecognized arguments: {' '.join(operands)}")
-    elif operands:
-        args.files = [*args.files, *operands]
-    return args
+def _parse(declared: Options, argv: list[str]) -> SimpleNamespace:
+    from overflowd_tools import usage
+
+    return usage.parse(declared, argv)
+
+
+def _version(prog: str) -> str:
+    return f"{prog} {__version__}"
+
+
+def _without_numbers(reason: str) -> str:
+    import re
+
+    return re.sub("[0-9]+", "#", reason)
 
 
 def _open(name: str) -> int:
@@ -356,15 +317,3 @@ def _carry_out(context: Context, body: Callable[[Context], None]) -> None:
     finally:
         context.end_progress()
     context.close()
-
-
-def _printable(text: str) -> str:
-    """Return the text with everything escaped that could move a terminal's cursor or is not text at all."""
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
-
-
-def _write_stderr(text: str) -> None:
-    try:
-        os.write(2, text.encode("utf-8", "backslashreplace"))
-    except OSError:
-        pass  # there is nobody left to tell

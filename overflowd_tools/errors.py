@@ -19,3 +19,8 @@ class KeyFileError(OverflowdError):
 
 class UsageError(OverflowdError):
     """Options, settings or an environment with which the job cannot be done."""
+
+
+def printable(text: str) -> str:
+    """Return the text with everything escaped that could move a terminal's cursor or is not text at all."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from overflowd_tools import usage
 from overflowd_tools.trust.receiving import write_key
 from overflowd_tools.trust.sealing import ReceivingKey
 
@@ -60,13 +61,13 @@ def module(command: str):
 
 def parsers(command: str):
     """Return the parser of a command, by the name "", and those of its subcommands."""
-    parser = module(command).options()
+    parser = usage.parser(module(command).options())
     nested = [action.choices for action in parser._actions if action.nargs == "A..."]
     return {"": parser, **(nested[0] if nested else {})}
 
 
 def reads_files(command: str) -> bool:
-    return any(action.dest == "files" for action in module(command).options()._actions)
+    return any(argument.dest == "files" for argument in module(command).options().arguments)
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """What commands share, on a probe that copies lines: options, complaints, counts, progress, and every way to end."""
 
-import argparse
 import errno
 import fcntl
 import json
@@ -38,10 +37,10 @@ def copy(context):
                 context.output.write(line + b"\n")
 
 
-def probe_parser(**more):
-    parser = command.parser("of-probe", "Copy lines.", **more)
-    parser.add_argument("-r", "--rate", action=command.Once, type=int, default=5)
-    return parser
+def probe_options(**more):
+    options = command.options("of-probe", "Copy lines.", **more)
+    options.add("-r", "--rate", type=int, default=5)
+    return options
 
 
 @pytest.fixture
@@ -53,13 +52,13 @@ def call(capfdbinary, tmp_path, monkeypatch):
     before = [signal.getsignal(number) for number in HANDLED]
     stdin = os.dup(0)
 
-    def run(*argv, body=copy, stdin=b"", parser=None, **more):
+    def run(*argv, body=copy, stdin=b"", options=None, **more):
         Path("stdin").write_bytes(stdin)
         descriptor = os.open("stdin", os.O_RDONLY)
         os.dup2(descriptor, 0)
         os.close(descriptor)
         try:
-            status = command.run(parser or probe_parser(), body, argv, **more)
+            status = command.run(options or probe_options(), body, argv, **more)
         except SystemExit as end:
             status = end.code
         told = capfdbinary.readouterr()
@@ -77,7 +76,7 @@ import os, sys, signal
 sys.path[:0] = sys.argv[1:3]
 import test_command as test
 from overflowd_tools import command, stream
-sys.exit(command.run(test.probe_parser(progress=True), getattr(test, sys.argv[3]), sys.argv[4:]))
+sys.exit(command.run(test.probe_options(progress=True), getattr(test, sys.argv[3]), sys.argv[4:]))
 """
 
 
@@ -136,7 +135,7 @@ def test_options_and_files_in_any_order(call, argv, files, quiet):
 def test_arguments_come_from_the_command_line_by_default(call, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["x", "--", "-q"])
     seen = []
-    assert command.run(probe_parser(), lambda context: seen.append(context.args)) == 0
+    assert command.run(probe_options(), lambda context: seen.append(context.args)) == 0
     assert seen[0].files == ["-q"]
 
 
@@ -163,24 +162,23 @@ def test_wrong_usage(call, argv, complaint):
 
 
 def test_a_command_without_files_takes_none(call):
-    parser = probe_parser(files=False)
+    options = probe_options(files=False)
     for argv in (["x"], ["--", "x", "y"]):
-        status, _, said = call(*argv, parser=parser)
+        status, _, said = call(*argv, options=options)
         assert status == 2
         assert said.startswith(f"of-probe: unrecognized arguments: {' '.join(argv).removeprefix('-- ')}\n")
     seen = []
-    assert call("--", parser=parser, body=lambda context: seen.append(context.args)) == (0, b"", "")
-    assert "files" not in seen[0]
+    assert call("--", options=options, body=lambda context: seen.append(context.args)) == (0, b"", "")
+    assert not hasattr(seen[0], "files")
 
 
 def test_subcommands(call):
-    parser = probe_parser(files=False)
-    made = parser.add_subparsers(dest="action", required=True).add_parser("new")
-    made.add_argument("-k", action=command.Once)
+    options = probe_options(files=False)
+    options.subcommand("new", "make a key", action="new").add("-k")
     seen = []
-    assert call("-q", "new", "-k", "x", parser=parser, body=lambda context: seen.append(context.args))[0] == 0
+    assert call("-q", "new", "-k", "x", options=options, body=lambda context: seen.append(context.args))[0] == 0
     assert (seen[0].action, seen[0].k, seen[0].quiet) == ("new", "x", True)
-    status, _, said = call("new", "-k", "x", "-k", "y", parser=parser)
+    status, _, said = call("new", "-k", "x", "-k", "y", options=options)
     assert (status, said.startswith("of-probe new: -k is given more than once\n")) == (2, True)
 
 
@@ -189,7 +187,7 @@ def test_help_and_version(call):
     assert (status, said) == (0, "")
     assert out.startswith(b"usage: of-probe [-h] ")
     assert b"--progress" not in out
-    assert b"--progress" in call("--help", parser=probe_parser(progress=True))[1]
+    assert b"--progress" in call("--help", options=probe_options(progress=True))[1]
     assert call("-V") == (0, b"of-probe %s\n" % command.__version__.encode(), "")
 
 
@@ -198,8 +196,8 @@ def test_help_and_version(call):
 )
 def test_help_is_as_wide_as_told(call, monkeypatch, columns, width):
     monkeypatch.setenv("COLUMNS", columns)
-    parser = command.parser("of-probe", "word " * 400)
-    out = call("-h", parser=parser)[1].decode()
+    options = command.options("of-probe", "word " * 400)
+    out = call("-h", options=options)[1].decode()
     longest = max(map(len, out.splitlines()))
     assert width - 5 < longest <= width
 
@@ -675,22 +673,17 @@ def test_progress_in_process(call, monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm", tqdm)
     monkeypatch.setattr(os, "isatty", lambda descriptor: descriptor == 2)
     Path("a").write_bytes(b"bad x\n")
-    parser = probe_parser(progress=True)
-    assert call("--progress", "a", parser=parser)[0] == 1
+    options = probe_options(progress=True)
+    assert call("--progress", "a", options=options)[0] == 1
     assert shown == [6, ("update", 6), ("clear",), ("close",)]
     shown.clear()
-    assert call("--progress", parser=parser)[0] == 0
+    assert call("--progress", options=options)[0] == 0
     assert shown == [None, ("close",)]
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    assert call("--progress", parser=parser) == (2, b"", "of-probe: --progress: install overflowd-tools[progress]\n")
+    assert call("--progress", options=options) == (2, b"", "of-probe: --progress: install overflowd-tools[progress]\n")
 
 
 def test_terminal_in_process(call, monkeypatch):
     monkeypatch.setattr(os, "isatty", lambda descriptor: True)
     status, _, said = call()
     assert (status, said) == (2, "of-probe: no FILE, and standard input is a terminal; -h shows the usage\n")
-
-
-def test_a_parser_is_argparse_as_usual():
-    assert isinstance(probe_parser(), argparse.ArgumentParser)
-    assert probe_parser().prog == "of-probe"

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from overflowd_tools import stream
+from overflowd_tools import decompression, stream
 from overflowd_tools.errors import DecodeError, UsageError
 from overflowd_tools.stream import LINE_LIMIT, OVERLONG, READ_SIZE, WRITE_SIZE
 
@@ -216,7 +216,7 @@ def unpacked(pieces: list[bytes]) -> tuple[bytes, str]:
     out = []
     most = max(READ_SIZE, *map(len, pieces), 0)
     try:
-        for chunk in stream.decompressed(pieces):
+        for chunk in decompression.decompressed(pieces):
             assert 0 < len(chunk) <= most
             out.append(chunk)
     except DecodeError as error:
@@ -285,14 +285,14 @@ def test_damage_is_our_error_after_what_was_whole(name, data):
 def test_a_bomb_comes_out_in_small_pieces(name):
     bomb = PACKERS[name](bytes(50 << 20))
     assert len(bomb) < 60_000
-    sizes = [len(chunk) for chunk in stream.decompressed([bomb])]
+    sizes = [len(chunk) for chunk in decompression.decompressed([bomb])]
     assert sum(sizes) == 50 << 20
     assert max(sizes) <= READ_SIZE
 
 
 def test_pieces_may_be_small_and_lose_nothing(monkeypatch):
     """The limit of a piece may be met just as the last octet goes in: then more comes out without more input."""
-    monkeypatch.setattr(stream, "READ_SIZE", 7)
+    monkeypatch.setattr(decompression, "PIECE", 7)
     packed = gz(b"a" * 300 + NOISE[:20] + b"b" * 300)
     for length in range(4, len(packed)):
         all_of_it = zlib.decompressobj(31).decompress(packed[:length])
@@ -317,7 +317,7 @@ def test_zstd_without_a_library(monkeypatch, stop):
         monkeypatch.setitem(sys.modules, name, None)
     packed = zst_bytes()
     with pytest.raises(UsageError, match=r"zstd -dc FILE \|, or install overflowd-tools\[zstd\]"):
-        list(stream.decompressed([packed]))
+        list(decompression.decompressed([packed]))
     chunks, told = chunks_of([packed], stop)
     assert chunks == []
     assert len(told.failed) == 1

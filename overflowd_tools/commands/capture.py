@@ -1,22 +1,27 @@
 """of-capture: receive UDP datagrams and write them as a pcap stream."""
 
-import argparse
+from __future__ import annotations
+
 import os
 import sys
-from collections.abc import Sequence
 
 from overflowd_tools import command, stream
 from overflowd_tools.delivery import sockets
 from overflowd_tools.errors import UsageError
+from overflowd_tools.options import Options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PORT = 7777
 _LARGEST_BUFFER = 1 << 30  # the kernel doubles it, into a C int
 
 
-def options() -> command.Parser:
-    """Return the parser of of-capture."""
-    parser = command.parser("of-capture", "Write the UDP datagrams that arrive as a pcap stream.", files=False)
-    add = parser.add_argument
+def options() -> Options:
+    """Return the options of of-capture."""
+    made = command.options("of-capture", "Write the UDP datagrams that arrive as a pcap stream.", files=False)
+    add = made.add
     add(
         "-u",
         "--udp",
@@ -25,17 +30,16 @@ def options() -> command.Parser:
         action="append",
         help=f"listen here; may be repeated; PORT alone: on all IPv4 and IPv6 addresses ({PORT})",
     )
-    add("-w", "--write", metavar="FILE", action=command.Once, help="write to FILE, not to standard output")
-    add("-c", "--count", metavar="COUNT", type=_count, action=command.Once, help="end after COUNT datagrams")
+    add("-w", "--write", metavar="FILE", help="write to FILE, not to standard output")
+    add("-c", "--count", metavar="COUNT", type=_count, help="end after COUNT datagrams")
     add(
         "--rcvbuf",
         metavar="BYTES",
         type=_buffer_size,
-        action=command.Once,
         default=sockets.RECEIVE_BUFFER,
         help="receive buffer to ask of the kernel for each socket (%(default)s)",
     )
-    return parser
+    return made
 
 
 def _count(text: str) -> int:
@@ -48,7 +52,7 @@ def _buffer_size(text: str) -> int:
 
 def _integer(text: str, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 20 and 0 < int(text) <= most):
-        raise argparse.ArgumentTypeError(f"{text!r} is not an integer from 1 to {most}")
+        raise UsageError(f"{text!r} is not an integer from 1 to {most}")
     return int(text)
 
 

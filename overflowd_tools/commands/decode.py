@@ -1,20 +1,25 @@
 """of-decode: captures of flow exports in, one flow a line out."""
 
-import argparse
+from __future__ import annotations
+
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from functools import partial
+from types import SimpleNamespace
 
 from overflowd_tools import command
 from overflowd_tools.decoding import LINE_TYPES, CaptureDecoder, Sampling, Wanted
 from overflowd_tools.errors import UsageError
+from overflowd_tools.options import Options
 from overflowd_tools.protocols.bounds import Limits
 from overflowd_tools.protocols.detect import Rates
 from overflowd_tools.stream import Input, read_file, read_text, replace_file
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from overflowd_tools.protocols.elements import ElementTable
 
 CHUNK = 112 << 10
@@ -25,12 +30,10 @@ NUMPY_AFTER = 70_000
 """Flows after which there are likely so many more that importing numpy is worth its time."""
 
 
-def options() -> command.Parser:
-    """Return the parser of this command's options."""
-    parser = command.parser(
-        "of-decode", "Turn captured flow exports into flows, one JSON object a line.", progress=True
-    )
-    add = parser.add_argument
+def options() -> Options:
+    """Return the options of this command."""
+    made = command.options("of-decode", "Turn captured flow exports into flows, one JSON object a line.", progress=True)
+    add = made.add
     add("--envelope", action="store_true", help="show the export header and the arrival too")
     add(
         "--only",
@@ -48,28 +51,27 @@ def options() -> command.Parser:
         metavar="[EXPORTER=]N",
         help="packets for one sampled, whatever the exporter says",
     )
-    command.add_sampling(parser, None, "keep a flow with probability min(1, rate x packets), as of-sample does")
+    command.add_sampling(made, None, "keep a flow with probability min(1, rate x packets), as of-sample does")
     add("--split-biflow", action="store_true", help="a record of both directions is two flows")
-    add("--templates", action=command.Once, metavar="FILE", help="begin with the templates in FILE, and keep all there")
+    add("--templates", metavar="FILE", help="begin with the templates in FILE, and keep all there")
     add("--two-pass", action="store_true", help="use templates and options from anywhere in the FILEs")
-    add("--elements", action=command.Once, metavar="FILE", help="information elements of your own")
-    add = parser.add_argument_group("limits").add_argument
-    add("--max-exporters", action=command.Once, type=_number, metavar="N", help="sessions to remember (10000)")
-    add("--max-templates", action=command.Once, type=_number, metavar="N", help="templates of each session (4096)")
+    add("--elements", metavar="FILE", help="information elements of your own")
+    add = partial(made.add, group="limits")
+    add("--max-exporters", type=_number, metavar="N", help="sessions to remember (10000)")
+    add("--max-templates", type=_number, metavar="N", help="templates of each session (4096)")
     add(
         "--hold",
-        action=command.Once,
         type=_seconds,
         metavar="SECONDS",
         help="how long data wait for their template (600; 0: not at all)",
     )
-    add("--hold-size", action=command.Once, type=_number, metavar="BYTES", help="how much of them may wait (16777216)")
-    return parser
+    add("--hold-size", type=_number, metavar="BYTES", help="how much of them may wait (16777216)")
+    return made
 
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 12 and int(text)):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
+        raise UsageError(f"'{text}' is not a whole number above 0")
     return int(text)
 
 
@@ -79,7 +81,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = -1
     if not 0 <= seconds <= _YEARS:  # nan is neither
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds")
+        raise UsageError(f"'{text}' is not a number of seconds")
     return seconds
 
 
@@ -87,7 +89,7 @@ def _line_types(text: str) -> tuple[str, ...]:
     types = tuple(text.split(","))
     for name in types:
         if name not in LINE_TYPES:
-            raise argparse.ArgumentTypeError(f"unknown line type '{name}'; known: {', '.join(LINE_TYPES)}")
+            raise UsageError(f"unknown line type '{name}'; known: {', '.join(LINE_TYPES)}")
     return types
 
 
@@ -194,7 +196,7 @@ class _Decoder:
         there = [name for name in args.files if name == "-" or os.path.exists(name)]
         if not args.files or not all(map(os.path.isfile, there)):
             raise UsageError("--two-pass reads its FILEs twice, so they must be regular files")
-        silent = argparse.Namespace(**{**vars(args), "quiet": True, "strict": False})
+        silent = SimpleNamespace(**{**vars(args), "quiet": True, "strict": False})
         context = command.Context(self._context.prog, silent, self._context.stop)
         first = _Decoder(context, wanted, survey=True)
         try:
@@ -211,7 +213,7 @@ def _rates(given: list[tuple[bytes | None, float]]) -> Rates:
     return Rates(every[-1] if every else None, by_exporter)
 
 
-def _sampling(args: argparse.Namespace) -> Sampling | None:
+def _sampling(args: SimpleNamespace) -> Sampling | None:
     """Return how to sample, None if that is not asked for. Raises UsageError for options that need a rate."""
     if args.rate is None:
         if args.amplification is not None or args.seed is not None:
@@ -230,11 +232,11 @@ def _sampling_rate(text: str) -> tuple[bytes | None, float]:
     except (OSError, ValueError):
         rate = 0
     if not 1 <= rate < 1 << 32:  # nan is neither
-        raise argparse.ArgumentTypeError(f"'{text}' is not [EXPORTER=]N, N packets for one sampled")
+        raise UsageError(f"'{text}' is not [EXPORTER=]N, N packets for one sampled")
     return packed, int(rate) if rate.is_integer() else rate
 
 
-def _element_table(path: str | None) -> "Callable[[], ElementTable] | None":
+def _element_table(path: str | None) -> Callable[[], ElementTable] | None:
     """Return what makes the table of elements with the user's own in it; the file is read now. Raises UsageError."""
     if path is None:
         return None

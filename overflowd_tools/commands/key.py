@@ -1,40 +1,41 @@
 """of-key: the keys that sign reports, and what is known about those of others."""
 
-import argparse
+from __future__ import annotations
+
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Any
 
 from overflowd_tools import command, passphrase
 from overflowd_tools.errors import KeyFileError, RecordError, UsageError
+from overflowd_tools.options import Options
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
 
     from overflowd_tools.reports.statements import Evidence, Statement
     from overflowd_tools.trust.keyring import Keyring
     from overflowd_tools.trust.keys import PublicKey, SecretKey
     from overflowd_tools.trust.update import Update
 
+    _Option = tuple[tuple[str, ...], dict[str, Any]]
+
 _DAY_MS = 86_400_000
 _LINES_AT_ONCE = 1000
-_Option = tuple[tuple[str, ...], dict[str, Any]]
 
 
-def options() -> command.Parser:
-    """Return the parser of of-key and its subcommands."""
-    parser = command.parser("of-key", "Make and show keys, and judge those of others.", files=False)
-    subcommands = parser.add_subparsers(metavar="COMMAND", required=True)
+def options() -> Options:
+    """Return the options of of-key and its subcommands."""
+    made = command.options("of-key", "Make and show keys, and judge those of others.", files=False)
 
     def add(title: str, summary: str, action: Callable[..., None], *more: _Option, **defaults: str) -> None:
-        made = subcommands.add_parser(title, help=summary, description=f"{summary.capitalize()}.", allow_abbrev=False)
-        for flags, settings in more:
-            made.add_argument(*flags, **settings)
-        made.set_defaults(action=action, name="", **defaults)
+        subcommand = made.subcommand(title, summary, action=action, name="", **defaults)
+        for names, settings in more:
+            subcommand.add(*names, **settings)
 
     secret = (
         _option("FILE", "secret-key file, in minisign's format", "-k", "--key", type=_path),
@@ -71,11 +72,11 @@ def options() -> command.Parser:
     add("import", "take in keys and statements about keys", _import, ring, files)
     policy = _option("FILE", "policy of of-verify", "--policy", type=_path)
     add("check", "check the key, the keyring and the policy", _check, *secret, ring, policy)
-    return parser
+    return made
 
 
 def _option(metavar: str, summary: str, *flags: str, **settings: Any) -> _Option:
-    return flags, {"metavar": metavar, "help": summary, "action": command.Once, **settings}
+    return flags, {"metavar": metavar, "help": summary, **settings}
 
 
 def _operand(metavar: str, summary: str, name: str, **settings: Any) -> _Option:
@@ -84,13 +85,13 @@ def _operand(metavar: str, summary: str, name: str, **settings: Any) -> _Option:
 
 def _path(text: str) -> str:
     if not text:  # an unset variable of a script, which must not mean the default
-        raise argparse.ArgumentTypeError("the name of the file is empty")
+        raise UsageError("the name of the file is empty")
     return text
 
 
 def _days(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 36_500:
-        raise argparse.ArgumentTypeError(f"not a number of days from 1 to 36500: {text}")
+        raise UsageError(f"not a number of days from 1 to 36500: {text}")
     return int(text)
 
 
@@ -100,10 +101,10 @@ def _time(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"not a time such as 2026-11-21T12:00Z: {text}") from None
+        raise UsageError(f"not a time such as 2026-11-21T12:00Z: {text}") from None
     milliseconds = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
     if milliseconds < 0:
-        raise argparse.ArgumentTypeError(f"before 1970: {text}")
+        raise UsageError(f"before 1970: {text}")
     return milliseconds
 
 
@@ -158,7 +159,7 @@ def _key_path(context: command.Context) -> str:
     return str(context.args.key or config.load().key_path or keyfiles.default_path())
 
 
-def _secret_key(context: command.Context, path: str) -> "SecretKey":
+def _secret_key(context: command.Context, path: str) -> SecretKey:
     from overflowd_tools.trust import keyfiles
 
     return keyfiles.read_secret_key(path, _asking(context, path))
@@ -207,7 +208,7 @@ def _export(context: command.Context) -> None:
 
 
 @contextmanager
-def _keyring(context: command.Context) -> "Iterator[Keyring]":
+def _keyring(context: command.Context) -> Iterator[Keyring]:
     """Open the keyring; an empty one is made only where something is to be written."""
     from overflowd_tools.trust.keyring import Keyring
 
@@ -228,7 +229,7 @@ def _ring_path(context: command.Context) -> str:
     return context.args.keyring or os.path.join(config_directory(), "keyring")
 
 
-def _public(value: str) -> "PublicKey":
+def _public(value: str) -> PublicKey:
     """Return the key of its text, or of a file with one. Raises KeyFileError."""
     from overflowd_tools.trust.keyfiles import read_public_keys
     from overflowd_tools.trust.keys import PublicKey
@@ -312,7 +313,7 @@ def _import(context: command.Context) -> None:
                         _take_in(context, update, source.name, number, line)
 
 
-def _take_in(context: command.Context, update: "Update", name: str, number: int, line: bytes) -> None:
+def _take_in(context: command.Context, update: Update, name: str, number: int, line: bytes) -> None:
     from overflowd_tools.reports import statements
     from overflowd_tools.trust.keys import PublicKey
 
@@ -332,7 +333,7 @@ def _take_in(context: command.Context, update: "Update", name: str, number: int,
         context.counts["imported"] += 1
 
 
-def _apply(update: "Update", statement: "Statement | Evidence") -> None:
+def _apply(update: Update, statement: Statement | Evidence) -> None:
     from overflowd_tools.reports import statements
 
     if isinstance(statement, statements.Evidence):

@@ -1,40 +1,43 @@
 """of-open: decrypt the reports that were sealed for us."""
 
-import argparse
+from __future__ import annotations
+
 import sys
-from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING
 
 from overflowd_tools import command, passphrase
 from overflowd_tools.delivery import addresses, admission
 from overflowd_tools.errors import RecordError
+from overflowd_tools.options import Options
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import SimpleNamespace
+
     from overflowd_tools.reports.report import Report
     from overflowd_tools.reports.sealed import Sealed
     from overflowd_tools.trust.sealing import ReceivingKey, RecipientKey
 
 
-def options() -> command.Parser:
-    """Return the parser of of-open."""
-    parser = command.parser("of-open", "Decrypt the reports that were sealed for us; of-verify judges them.")
-    parser.add_argument(
+def options() -> Options:
+    """Return the options of of-open."""
+    made = command.options("of-open", "Decrypt the reports that were sealed for us; of-verify judges them.")
+    made.add(
         "-k",
         "--key",
         metavar="FILE",
         action="append",
         help="file of receiving keys, or of a key that signs; may be repeated",
     )
-    parser.add_argument(
+    made.add(
         "--passphrase-fd",
         metavar="N",
         type=int,
-        action=command.Once,
         help="take the passphrase of a key that signs from this descriptor",
     )
-    parser.add_argument(
+    made.add(
         "--own",
         metavar="NET",
         type=command.value(addresses.parse_prefix),
@@ -42,7 +45,7 @@ def options() -> command.Parser:
         default=[],
         help="take reports to addresses in NET alone; may be repeated",
     )
-    return parser
+    return made
 
 
 def run(context: command.Context) -> None:
@@ -74,7 +77,7 @@ def run(context: command.Context) -> None:
             counts["opened"] += 1
 
 
-def opened(sealed: "Sealed", keys: "Mapping[bytes, Sequence[ReceivingKey]]") -> "Report":
+def opened(sealed: Sealed, keys: Mapping[bytes, Sequence[ReceivingKey]]) -> Report:
     """Return the report in a sealed one. Its signature is not checked.
 
     keys: ours, by their hints. Only those with the right hint are tried. Raises RecordError with the reason.
@@ -105,7 +108,7 @@ def _same(claimed: str, signed: str | None) -> bool:
     return addresses.pack_address(claimed) == addresses.pack_address(signed)
 
 
-def _keys(args: argparse.Namespace) -> "Mapping[bytes, Sequence[ReceivingKey]]":
+def _keys(args: SimpleNamespace) -> Mapping[bytes, Sequence[ReceivingKey]]:
     from overflowd_tools.trust import receiving
 
     keys: dict[bytes, dict[RecipientKey, ReceivingKey]] = {}

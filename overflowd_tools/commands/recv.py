@@ -1,20 +1,26 @@
 """of-recv: receive reports by UDP; the victim's end."""
 
+from __future__ import annotations
+
 import socket
 import sys
-from collections.abc import Sequence
 
 from overflowd_tools import command
 from overflowd_tools.delivery import addresses, admission, sockets
 from overflowd_tools.errors import RecordError
+from overflowd_tools.options import Options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PORT = 65535
 
 
-def options() -> command.Parser:
-    """Return the parser of of-recv."""
-    parser = command.parser("of-recv", "Receive reports by UDP and write those to us, unverified.", files=False)
-    parser.add_argument(
+def options() -> Options:
+    """Return the options of of-recv."""
+    made = command.options("of-recv", "Receive reports by UDP and write those to us, unverified.", files=False)
+    made.add(
         "-l",
         "--listen",
         metavar="ADDR:PORT",
@@ -22,7 +28,7 @@ def options() -> command.Parser:
         action="append",
         help=f"listen here; may be repeated; PORT alone: on all IPv4 and IPv6 addresses ({PORT})",
     )
-    parser.add_argument(
+    made.add(
         "--own",
         metavar="NET",
         type=command.value(addresses.parse_prefix),
@@ -30,7 +36,7 @@ def options() -> command.Parser:
         default=[],
         help="take reports to addresses in NET; may be repeated (the address to which the datagram came)",
     )
-    return parser
+    return made
 
 
 def run(context: command.Context) -> None:

@@ -1,12 +1,18 @@
 """of-sample: flows in; out come some of them, each with the probability that it had."""
 
+from __future__ import annotations
+
 import sys
-from collections.abc import Sequence
 
 from overflowd_tools import command
+from overflowd_tools.options import Options
 from overflowd_tools.sampling.law import Law
 from overflowd_tools.sampling.sampler import Sampler
 from overflowd_tools.stream import OVERLONG
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 BLOCK = 1 << 20
 """Octets read at a time: with many lines in a block, numpy's calls cost little for each."""
@@ -14,11 +20,11 @@ NUMPY_AFTER = 1 << 25
 """Octets of input after which numpy is worth the time that its import takes."""
 
 
-def options() -> command.Parser:
-    """Return the parser of this command's options."""
-    parser = command.parser("of-sample", "Keep a flow with probability min(1, rate x packets).", progress=True)
-    command.add_sampling(parser, 1e-6, "1e-6 or 1/1000000 (default: 1e-6)")
-    return parser
+def options() -> Options:
+    """Return the options of this command."""
+    made = command.options("of-sample", "Keep a flow with probability min(1, rate x packets).", progress=True)
+    command.add_sampling(made, 1e-6, "1e-6 or 1/1000000 (default: 1e-6)")
+    return made
 
 
 def main(argv: Sequence[str] | None = None) -> int:

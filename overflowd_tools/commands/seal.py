@@ -1,36 +1,39 @@
 """of-seal: encrypt reports, each for its recipient alone, or all in one file."""
 
+from __future__ import annotations
+
 import os
 import sys
-from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
 from overflowd_tools import command, stream
 from overflowd_tools.errors import RecordError, UsageError
+from overflowd_tools.options import Options
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from overflowd_tools.reports.report import Report
     from overflowd_tools.trust.sealing import RecipientKey
 
 
-def options() -> command.Parser:
-    """Return the parser of of-seal."""
-    parser = command.parser("of-seal", "Encrypt reports, each for its recipient alone, or all in one file.")
-    parser.add_argument(
+def options() -> Options:
+    """Return the options of of-seal."""
+    made = command.options("of-seal", "Encrypt reports, each for its recipient alone, or all in one file.")
+    made.add(
         "--keys",
         metavar="FILE",
-        action=command.Once,
         help="whose key is for which addresses: lines PREFIX KEY; the longest prefix counts",
     )
-    parser.add_argument("--require", action="store_true", help="with --keys: let no report go on in clear")
-    parser.add_argument(
+    made.add("--require", action="store_true", help="with --keys: let no report go on in clear")
+    made.add(
         "--age",
         metavar="KEY",
         action="append",
         help="instead of --keys: make of the whole input one age file, which KEY opens; may be repeated",
     )
-    return parser
+    return made
 
 
 def run(context: command.Context) -> None:
@@ -90,7 +93,7 @@ def _blocks(context: command.Context) -> Iterator[bytes]:
     yield b"\n".join([*held, b""])
 
 
-def _reports(context: command.Context) -> "Iterator[tuple[tuple[str, str], bytes, Report | None]]":
+def _reports(context: command.Context) -> Iterator[tuple[tuple[str, str], bytes, Report | None]]:
     """Yield (name and place, line, report) of each line of the inputs; of other lines than reports, None."""
     from overflowd_tools.reports.reader import read_line
 
@@ -104,7 +107,7 @@ def _reports(context: command.Context) -> "Iterator[tuple[tuple[str, str], bytes
                 context.reject(*place, reason, reason.partition(":")[0])
 
 
-def seal(report: "Report", key: "RecipientKey", secret: bytes) -> bytes:
+def seal(report: Report, key: RecipientKey, secret: bytes) -> bytes:
     """Return the line of a sealed report.
 
     secret: what hides the flow in the member by which of-send knows that it has reported a flow already.

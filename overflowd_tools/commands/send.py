@@ -1,21 +1,26 @@
 """of-send: deliver reports to the ends of the flows they are about, or all of them to one collector."""
 
-import argparse
+from __future__ import annotations
+
 import math
 import select
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
 
 from overflowd_tools import command
 from overflowd_tools.delivery import addresses, limits, udp
-from overflowd_tools.errors import RecordError
+from overflowd_tools.errors import RecordError, UsageError
+from overflowd_tools.options import Options
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import SimpleNamespace
+    from typing import Any
+
     from overflowd_tools.reports.report import Report
     from overflowd_tools.reports.sealed import Sealed
 
@@ -24,42 +29,33 @@ PORT = 65535
 _LONGEST_WAIT = 3600 * limits.SECOND
 
 
-def options() -> command.Parser:
-    """Return the parser of of-send."""
-    parser = command.parser("of-send", "Deliver reports by UDP to the ends of the flows they are about.")
-    add = partial(_add, parser)
-    parser.add_argument("-n", "--dry-run", action="store_true", help="send nothing; write the delivery log")
+def options() -> Options:
+    """Return the options of of-send."""
+    made = command.options("of-send", "Deliver reports by UDP to the ends of the flows they are about.")
+    add = partial(_add, made)
+    made.add("-n", "--dry-run", action="store_true", help="send nothing; write the delivery log")
     add("--port", "PORT", _port, "UDP port of the recipients (%(default)s)", default=PORT)
     add("--source-port", "PORT", _port, f"UDP port to send from ({PORT}, or any if that is in use)")
     add("--to", "URL", str, "send all reports to one collector, udp://HOST:PORT")
     add("--allow", "NET", command.value(addresses.parse_prefix), "send into NET, too", action="append", default=[])
     add("--deny", "FILE", str, "do not send to the prefixes in FILE", action="append", default=[])
-    add = partial(_add, parser.add_argument_group("limits (inf: none)"))
+    add = partial(_add, made, group="limits (inf: none)")
     add("--prefix-interval", "SECONDS", _seconds, "between datagrams to a /24 or /48 (%(default)g)", default=3.0)
     add("--prefix-burst", "DATAGRAMS", _count, "at once to a /24 or /48 (%(default)g)", default=5)
     add("--network-rate", "PER-SECOND", _rate, "datagrams to a /16 or /32 (%(default)g)", default=5.0)
     add("--rate", "PER-SECOND", _rate, "datagrams in all (100; with --to: inf)")
     add("--bitrate", "BITS-PER-SECOND", _rate, "in all (1000000; with --to: inf)")
     add("--repeat-after", "SECONDS", _seconds, "until a flow is reported again (%(default)g)", default=300.0)
-    return parser
+    return made
 
 
-def _add(
-    group: "argparse._ActionsContainer",
-    name: str,
-    metavar: str,
-    kind: Callable[[str], Any],
-    text: str,
-    *,
-    action: Any = command.Once,
-    default: Any = None,
-) -> None:
-    group.add_argument(name, metavar=metavar, type=kind, help=text, action=action, default=default)
+def _add(made: Options, name: str, metavar: str, kind: Callable[[str], Any], text: str, **more: Any) -> None:
+    made.add(name, metavar=metavar, type=kind, help=text, **more)
 
 
 def _port(text: str) -> int:
     if not (text.isdecimal() and len(text) <= 5 and 0 < int(text) < 65536):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1 to 65535")
+        raise UsageError(f"{text!r} is not a port from 1 to 65535")
     return int(text)
 
 
@@ -74,7 +70,7 @@ def _rate(text: str) -> float:
 def _count(text: str) -> int:
     count = _number(text, 1, 1e9)
     if not count.is_integer():
-        raise argparse.ArgumentTypeError(f"{text!r} is not an integer")
+        raise UsageError(f"{text!r} is not an integer")
     return int(count)
 
 
@@ -84,7 +80,7 @@ def _number(text: str, least: float, most: float) -> float:
     except ValueError:
         number = math.nan
     if not least <= number <= most:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least:g} to {most:g}")
+        raise UsageError(f"{text!r} is not a number from {least:g} to {most:g}")
     return number
 
 
@@ -104,7 +100,7 @@ def run(context: command.Context) -> None:
         context.say(f"{args.to}: nobody took {sender.unreachable} datagrams")
 
 
-def _deliver(context: command.Context, delivery: "_Delivery") -> None:
+def _deliver(context: command.Context, delivery: _Delivery) -> None:
     from overflowd_tools.reports import sealed
     from overflowd_tools.reports.reader import read_line
 
@@ -130,13 +126,13 @@ class _ToEnds:
 
     via = "udp"
 
-    def __init__(self, args: argparse.Namespace) -> None:
+    def __init__(self, args: SimpleNamespace) -> None:
         self._port = args.port
         self._deny = addresses.DenyTable(args.allow, _listed(args.deny))
         self._limits = limits.Limits(_settings(args, rate=100.0, bitrate=1e6))
         self._recent = limits.Recent(args.repeat_after)
 
-    def admit(self, report: "Report | Sealed", payload: bytes) -> udp.Peer | str:
+    def admit(self, report: Report | Sealed, payload: bytes) -> udp.Peer | str:
         """Return where this report goes, or why it does not go."""
         flow = report.flow or blake2b(payload, digest_size=16).digest()
         if report.to is None:
@@ -168,7 +164,7 @@ class _ToCollector:
         self._waits = not args.dry_run and (args.rate or args.bitrate)
         self._limits = limits.Limits(_settings(args, rate=math.inf, bitrate=math.inf))
 
-    def admit(self, _: "Report | Sealed", payload: bytes) -> udp.Peer | str:
+    def admit(self, _: Report | Sealed, payload: bytes) -> udp.Peer | str:
         """Return the collector, once it may have the next report."""
         if self._waits:
             while wait := self._limits.wait_total(time.monotonic_ns()):
@@ -180,7 +176,7 @@ class _ToCollector:
         return self._peer
 
 
-def _settings(args: argparse.Namespace, *, rate: float, bitrate: float) -> limits.Settings:
+def _settings(args: SimpleNamespace, *, rate: float, bitrate: float) -> limits.Settings:
     return limits.Settings(
         prefix_interval_s=args.prefix_interval,
         prefix_burst=args.prefix_burst,
@@ -216,7 +212,7 @@ class _Delivery:
         self._refusals: Counter[str] = Counter()
         context.counts.update({self._done: 0, "refused": 0, "other_lines": 0})
 
-    def deliver(self, report: "Report | Sealed") -> None:
+    def deliver(self, report: Report | Sealed) -> None:
         """Send a report, unless there is a reason not to."""
         self._settle(report.to, self._attempt(report))
 
@@ -237,7 +233,7 @@ class _Delivery:
         self._context.status = max(self._context.status, 1)
         self._context.say(message)
 
-    def _attempt(self, report: "Report | Sealed") -> str | None:
+    def _attempt(self, report: Report | Sealed) -> str | None:
         """Send a report. Returns None, or the reason why it was not sent."""
         if isinstance(report, self._sealed_type):
             pack = report.datagram

@@ -1,19 +1,24 @@
 """of-sign: make signed reports of flows, one for each recipient."""
 
-import argparse
+from __future__ import annotations
+
 import os
 import select
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
 
 from overflowd_tools import command, passphrase, stream
 from overflowd_tools.errors import RecordError, UsageError
+from overflowd_tools.options import Options
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import SimpleNamespace
+    from typing import Any
+
     from overflowd_tools.config import Config
     from overflowd_tools.reports import original, writer
     from overflowd_tools.reports.serials import Serials
@@ -32,25 +37,22 @@ HELD_OCTETS = 1 << 20
 _EXAMPLE = '--email you@example.net --identity "Your Network"'
 
 
-def options() -> command.Parser:
-    """Return the parser of of-sign."""
-    parser = command.parser("of-sign", "Make signed reports of flows, one for each recipient.")
-    _add(parser, "-k", "--key", metavar="FILE", help="the secret-key file, in minisign's format")
-    _add(parser, "--passphrase-fd", metavar="N", type=int, help="take the passphrase from this descriptor")
-    _add(parser, "--email", metavar="ADDR", help="whom to write to about the reports")
-    _add(parser, "--identity", metavar="NAME", help="who reports")
-    _add(parser, "--to", choices=ROLES, help="the ends of a flow that get a report (both)")
-    _add(parser, "--expires", metavar="SECONDS", type=_lifetime, help="how long reports are valid (3600)")
-    _add(parser, "--state", metavar="FILE", help="go on with the numbers in this file, and keep them there")
-    _add(parser, "--batch", metavar="N", type=_count, help="sign up to so many reports at once; not for of-send to UDP")
-    _add(parser, "--batch-ms", metavar="T", type=_wait, help="how long a batch waits for more, in milliseconds (100)")
-    _add(parser, "--minisig", metavar="FILE", help="write the signed bytes of one report, and FILE.minisig, too")
-    _add(parser, "--format", choices=("1", "2"), help="version of the reports; 1 is that of 2016 (2)")
-    return parser
-
-
-def _add(parser: command.Parser, *names: str, **more: Any) -> None:
-    parser.add_argument(*names, action=command.Once, **more)
+def options() -> Options:
+    """Return the options of of-sign."""
+    made = command.options("of-sign", "Make signed reports of flows, one for each recipient.")
+    add = made.add
+    add("-k", "--key", metavar="FILE", help="the secret-key file, in minisign's format")
+    add("--passphrase-fd", metavar="N", type=int, help="take the passphrase from this descriptor")
+    add("--email", metavar="ADDR", help="whom to write to about the reports")
+    add("--identity", metavar="NAME", help="who reports")
+    add("--to", choices=ROLES, help="the ends of a flow that get a report (both)")
+    add("--expires", metavar="SECONDS", type=_lifetime, help="how long reports are valid (3600)")
+    add("--state", metavar="FILE", help="go on with the numbers in this file, and keep them there")
+    add("--batch", metavar="N", type=_count, help="sign up to so many reports at once; not for of-send to UDP")
+    add("--batch-ms", metavar="T", type=_wait, help="how long a batch waits for more, in milliseconds (100)")
+    add("--minisig", metavar="FILE", help="write the signed bytes of one report, and FILE.minisig, too")
+    add("--format", choices=("1", "2"), help="version of the reports; 1 is that of 2016 (2)")
+    return made
 
 
 def _lifetime(text: str) -> int:
@@ -67,7 +69,7 @@ def _wait(text: str) -> int:
 
 def _number(text: str, most: int, of_what: str, least: int = 1) -> int:
     if not (text.isascii() and text.isdecimal()) or len(text) > 9 or not least <= int(text) <= most:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of {of_what} from {least} to {most}")
+        raise UsageError(f"{text!r} is not a number of {of_what} from {least} to {most}")
     return int(text)
 
 
@@ -89,7 +91,7 @@ def run(context: command.Context) -> None:
             _sign_each(context, key, maker)
 
 
-def _sign_each(context: command.Context, key: "SecretKey", maker: "Maker") -> None:
+def _sign_each(context: command.Context, key: SecretKey, maker: Maker) -> None:
     write, minisig, made = context.output.write, context.args.minisig, 0
     for _, found in _read(context, maker):
         if isinstance(found, bytes):
@@ -105,7 +107,7 @@ def _sign_each(context: command.Context, key: "SecretKey", maker: "Maker") -> No
             write(maker.complete(body, signature) + b"\n")
 
 
-def _sign_batches(context: command.Context, key: "SecretKey", maker: "Maker") -> None:
+def _sign_batches(context: command.Context, key: SecretKey, maker: Maker) -> None:
     output = context.output = _BatchingOutput(context, key)
     try:
         for source, found in _read(context, maker):
@@ -114,7 +116,7 @@ def _sign_batches(context: command.Context, key: "SecretKey", maker: "Maker") ->
         output.sign()
 
 
-def _read(context: command.Context, maker: "Maker") -> Iterator[tuple[stream.Input, bytes | list[bytes]]]:
+def _read(context: command.Context, maker: Maker) -> Iterator[tuple[stream.Input, bytes | list[bytes]]]:
     """Yield a line that goes through as it is, or the signed bytes of the reports on a flow, each with its source.
 
     There are none of a line that is bad, and none before the first line of a source.
@@ -145,7 +147,7 @@ def _read(context: command.Context, maker: "Maker") -> Iterator[tuple[stream.Inp
 class _BatchingOutput(stream.Output):
     """Standard output that keeps reports back until there is a batch of them to be signed, and for a time at most."""
 
-    def __init__(self, context: command.Context, key: "SecretKey") -> None:
+    def __init__(self, context: command.Context, key: SecretKey) -> None:
         from overflowd_tools.reports import batch, report
 
         super().__init__()
@@ -215,7 +217,7 @@ class _BatchingOutput(stream.Output):
         return left_s > 0 and bool(ready.poll(1000 * left_s))
 
 
-def _write_minisig(path: str, key: "SecretKey", body: bytes, signature: bytes) -> None:
+def _write_minisig(path: str, key: SecretKey, body: bytes, signature: bytes) -> None:
     """Write what minisign -V verifies."""
     from overflowd_tools.reports.envelope import minisig
     from overflowd_tools.trust.keyfiles import create_file
@@ -225,7 +227,7 @@ def _write_minisig(path: str, key: "SecretKey", body: bytes, signature: bytes) -
 
 
 @contextmanager
-def _kept(context: command.Context, key: "PublicKey", serials: "Serials") -> Iterator[None]:
+def _kept(context: command.Context, key: PublicKey, serials: Serials) -> Iterator[None]:
     """Take up the numbers of the last run, and keep them for the next one, however this one ends."""
     from overflowd_tools.trust.state import StateFile
 
@@ -248,7 +250,7 @@ def _is_flow(record: dict[str, Any]) -> bool:
     return kind == "flow" or (kind is None and "$schema" not in record and "flowdata" not in record)
 
 
-def _signer(args: argparse.Namespace, serials: "Serials") -> "tuple[SecretKey, Maker]":
+def _signer(args: SimpleNamespace, serials: Serials) -> tuple[SecretKey, Maker]:
     """Return the key, and what makes the reports for it to sign."""
     from overflowd_tools import config
     from overflowd_tools.reports.writer import Contact
@@ -265,7 +267,7 @@ def _signer(args: argparse.Namespace, serials: "Serials") -> "tuple[SecretKey, M
     return key, _maker(args, key.public, contact, serials)
 
 
-def _contact(args: argparse.Namespace, settings: "Config", key_path: str) -> tuple[str, str]:
+def _contact(args: SimpleNamespace, settings: Config, key_path: str) -> tuple[str, str]:
     from overflowd_tools import config
 
     email = settings.email if args.email is None else args.email
@@ -278,7 +280,7 @@ def _contact(args: argparse.Namespace, settings: "Config", key_path: str) -> tup
     return email, identity
 
 
-def _maker(args: argparse.Namespace, public: "PublicKey", contact: "writer.Contact", serials: "Serials") -> "Maker":
+def _maker(args: SimpleNamespace, public: PublicKey, contact: writer.Contact, serials: Serials) -> Maker:
     from overflowd_tools.reports import writer
 
     if args.format == "1":

@@ -1,17 +1,20 @@
 """of-verify: pass on the reports that are genuine, and say why the others are not."""
 
-import argparse
+from __future__ import annotations
+
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, nullcontext
-from typing import TYPE_CHECKING, Any
 
 from overflowd_tools import command, stream
 from overflowd_tools.errors import KeyFileError, RecordError, UsageError
+from overflowd_tools.options import Options
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
     from contextlib import AbstractContextManager
+    from typing import Any
 
     from overflowd_tools.reports.report import Report
     from overflowd_tools.trust.corroboration import OwnFlows
@@ -31,10 +34,10 @@ HELD_OCTETS = 1 << 23
 SHOWN_GAPS = 20
 
 
-def options() -> command.Parser:
-    """Return the parser of of-verify."""
-    parser = command.parser("of-verify", "Pass on the reports that are genuine; say why the others are not.")
-    add = parser.add_argument
+def options() -> Options:
+    """Return the options of of-verify."""
+    made = command.options("of-verify", "Pass on the reports that are genuine; say why the others are not.")
+    add = made.add
     add(
         "--key",
         metavar="KEY",
@@ -43,16 +46,16 @@ def options() -> command.Parser:
         help="accept this key alone: its RW... text, or a file of such; may be repeated",
     )
     add("--ignore-expiry", action="store_true", help="accept reports that have expired")
-    add("--keyring", metavar="FILE", type=_path, action=command.Once, help="keep what is known about keys here")
-    add("--require", metavar="STATE", choices=STATES, action=command.Once, help=f"keys must be {', '.join(STATES)}")
-    add("--policy", metavar="FILE", type=_path, action=command.Once, help="what is settled about states and keys")
-    add("--own", metavar="FLOWS", type=_path, action=command.Once, help="our own flows, which confirm reports")
-    return parser
+    add("--keyring", metavar="FILE", type=_path, help="keep what is known about keys here")
+    add("--require", metavar="STATE", choices=STATES, help=f"keys must be {', '.join(STATES)}")
+    add("--policy", metavar="FILE", type=_path, help="what is settled about states and keys")
+    add("--own", metavar="FLOWS", type=_path, help="our own flows, which confirm reports")
+    return made
 
 
 def _path(text: str) -> str:
     if not text:  # an unset variable of a script
-        raise argparse.ArgumentTypeError("the name of the file is empty")
+        raise UsageError("the name of the file is empty")
     return text
 
 
@@ -77,7 +80,7 @@ def run(context: command.Context) -> None:
     _tell_missing(context, judge)
 
 
-def _read(context: command.Context) -> "Iterator[_Item]":
+def _read(context: command.Context) -> Iterator[_Item]:
     """Yield what is genuine, what is of another type, and why the rest is neither, in order."""
     from overflowd_tools.reports.reader import read_line
 
@@ -95,7 +98,7 @@ def _read(context: command.Context) -> "Iterator[_Item]":
                 yield source.name, number, str(error)
 
 
-def _deliver(context: command.Context, item: "_Item", now_ms: int, mark: bytes) -> None:
+def _deliver(context: command.Context, item: _Item, now_ms: int, mark: bytes) -> None:
     """Write a report with what was found out about it, or a line as it is; or say why not."""
     name, number, found = item
     if isinstance(found, str):
@@ -112,14 +115,14 @@ def _deliver(context: command.Context, item: "_Item", now_ms: int, mark: bytes) 
 class _JudgingOutput(stream.Output):
     """Standard output that judges what it holds before it is written out, which is before every read that waits."""
 
-    def __init__(self, context: command.Context, judge: "Judge") -> None:
+    def __init__(self, context: command.Context, judge: Judge) -> None:
         super().__init__()
         self._context = context
         self._judge = judge
         self._held: list[_Item] = []
         self._octets = 0
 
-    def hold(self, item: "_Item") -> None:
+    def hold(self, item: _Item) -> None:
         """Take a line or the reason why there is none, in order."""
         self._held.append(item)
         found = item[2]
@@ -141,7 +144,7 @@ class _JudgingOutput(stream.Output):
         for item, mark in self._judged(held, now_ms):
             _deliver(self._context, item, now_ms, mark)
 
-    def _judged(self, held: "list[_Item]", now_ms: int) -> "list[tuple[_Item, bytes]]":
+    def _judged(self, held: list[_Item], now_ms: int) -> list[tuple[_Item, bytes]]:
         results: list[tuple[_Item, bytes]] = []
         with self._judge.session(now_ms) as judge:
             for name, number, found in held:
@@ -155,7 +158,7 @@ class _JudgingOutput(stream.Output):
         return results
 
 
-def _sighting(report: "Report") -> "tuple[Sighting, dict[str, Any], str]":
+def _sighting(report: Report) -> tuple[Sighting, dict[str, Any], str]:
     """Return what a keyring must know about a report, its flow, and to which end of that it goes."""
     from overflowd_tools.trust.events import Sighting
 
@@ -179,14 +182,14 @@ def _sighting(report: "Report") -> "tuple[Sighting, dict[str, Any], str]":
     return seen, members["flowdata"]["data"], metadata.get("role", "")
 
 
-def _keyring(context: command.Context) -> "AbstractContextManager[Keyring | None]":
+def _keyring(context: command.Context) -> AbstractContextManager[Keyring | None]:
     from overflowd_tools.trust.keyring import Keyring
 
     path = context.args.keyring
     return closing(Keyring(path, context.say)) if path else nullcontext()
 
 
-def _judge(context: command.Context, keyring: "Keyring | None") -> "Judge":
+def _judge(context: command.Context, keyring: Keyring | None) -> Judge:
     from overflowd_tools.trust.judging import Judge
     from overflowd_tools.trust.policy import Policy, parse
 
@@ -195,7 +198,7 @@ def _judge(context: command.Context, keyring: "Keyring | None") -> "Judge":
     return Judge(policy, args.require, keyring, _own_flows(context, args.own) if args.own else None)
 
 
-def _own_flows(context: command.Context, path: str) -> "OwnFlows":
+def _own_flows(context: command.Context, path: str) -> OwnFlows:
     """Read flow records of our own; lines of other types are passed over."""
     from overflowd_tools.reports.canonical import loads
     from overflowd_tools.trust.corroboration import OwnFlows
@@ -222,7 +225,7 @@ def _own_flows(context: command.Context, path: str) -> "OwnFlows":
     return flows
 
 
-def _tell_missing(context: command.Context, judge: "Judge") -> None:
+def _tell_missing(context: command.Context, judge: Judge) -> None:
     """Count the gaps in the numbers of reports, and with -v show the largest."""
     gaps = judge.missing()
     context.counts["missing"] = sum(missing for missing, *_ in gaps)
@@ -234,7 +237,7 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _keys(values: list[str]) -> "Collection[PublicKey]":
+def _keys(values: list[str]) -> Collection[PublicKey]:
     """Return the keys that --key names, each by its text or by a file. Raises KeyFileError or UsageError."""
     from overflowd_tools.trust.keyfiles import read_public_keys
     from overflowd_tools.trust.keys import PublicKey

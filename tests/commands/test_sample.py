@@ -62,8 +62,8 @@ def records(done):
     ],
 )
 def test_rates(text, rate):
-    assert sample.options().parse_args(["-r", text]).rate == rate
-    assert sample.options().parse_args(["--rate", text]).rate == rate
+    assert sample.options().read(["-r", text]).rate == rate
+    assert sample.options().read(["--rate", text]).rate == rate
 
 
 @pytest.mark.parametrize(
@@ -127,8 +127,8 @@ def test_usage_errors(place, argv):
 
 
 def test_the_highest_amplification(place):
-    assert sample.options().parse_args(["--amplification", "0.02"]).amplification == 0.02
-    assert sample.options().parse_args(["--amplification", "1/50"]).amplification == 0.02
+    assert sample.options().read(["--amplification", "0.02"]).amplification == 0.02
+    assert sample.options().read(["--amplification", "1/50"]).amplification == 0.02
     done = place.run("of-sample", "--amplification", "0.03", input=FLOWS)
     assert b"'0.03' is over 0.02" in done.stderr
 
