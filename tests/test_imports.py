@@ -55,7 +55,7 @@ SYSTEM = {"asyncio", "fcntl", "http", "pathlib", "select", "selectors", "signal"
 LIBRARIES = {
     "nacl": {"trust/keys.py", "trust/sealing.py"},
     "orjson": {
-        *("commands/send.py", "records.py", "rendering.py"),
+        *("records.py", "rendering.py"),
         *("reports/canonical.py", "reports/original.py", "reports/writer.py"),
     },
     "numpy": {"sampling/fast_look.py", *(f"columns/{name}.py" for name in ("cells", "digits", "page", "renderer"))},

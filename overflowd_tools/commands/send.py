@@ -8,7 +8,6 @@ import sys
 import time
 from collections import Counter
 from functools import partial
-from hashlib import blake2b
 
 from overflowd_tools import command
 from overflowd_tools.delivery import addresses, limits, udp
@@ -19,10 +18,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import SimpleNamespace
-    from typing import Any
+    from typing import Any, TypeVar
 
     from overflowd_tools.reports.report import Report
     from overflowd_tools.reports.sealed import Sealed
+
+    _Sendable = TypeVar("_Sendable", Report, Sealed)
 
 PORT = 65535
 
@@ -101,7 +102,6 @@ def run(context: command.Context) -> None:
 
 
 def _deliver(context: command.Context, delivery: _Delivery) -> None:
-    from overflowd_tools.reports import sealed
     from overflowd_tools.reports.reader import read_line
 
     for source in context.inputs():
@@ -109,16 +109,25 @@ def _deliver(context: command.Context, delivery: _Delivery) -> None:
             if context.stop:
                 break
             try:
-                report = read_line(line) or sealed.read_line(line)
+                report = read_line(line)
+                sealed = None if report else _read_sealed(line)
             except RecordError as error:
                 reason = str(error)
                 context.reject(source.name, f"line {number}", reason, reason.partition(":")[0])
                 continue
-            if report is None:
-                delivery.pass_over()
-            else:
+            if report:
                 delivery.deliver(report)
+            elif sealed:
+                delivery.deliver_sealed(sealed)
+            else:
+                delivery.pass_over()
     delivery.summarize()
+
+
+def _read_sealed(line: bytes) -> Sealed | None:
+    from overflowd_tools.reports import sealed
+
+    return sealed.read_line(line)
 
 
 class _ToEnds:
@@ -134,7 +143,7 @@ class _ToEnds:
 
     def admit(self, report: Report | Sealed, payload: bytes) -> udp.Peer | str:
         """Return where this report goes, or why it does not go."""
-        flow = report.flow or blake2b(payload, digest_size=16).digest()
+        flow = report.flow or _digest(payload)
         if report.to is None:
             return "no recipient"
         address = addresses.pack_address(report.to)
@@ -176,6 +185,12 @@ class _ToCollector:
         return self._peer
 
 
+def _digest(payload: bytes) -> bytes:
+    from hashlib import blake2b  # 3 ms, for what hardly any report needs
+
+    return blake2b(payload, digest_size=16).digest()
+
+
 def _settings(args: SimpleNamespace, *, rate: float, bitrate: float) -> limits.Settings:
     return limits.Settings(
         prefix_interval_s=args.prefix_interval,
@@ -197,24 +212,32 @@ class _Delivery:
 
     def __init__(self, context: command.Context, route: _ToEnds | _ToCollector, sender: udp.Sender | None) -> None:
         """Begin. sender: none in a dry run."""
-        import orjson
-
-        from overflowd_tools.reports import envelope, sealed
+        from overflowd_tools.reports import envelope
 
         self._context = context
         self._route = route
         self._sender = sender
-        self._pack = envelope.pack
-        self._sealed_type = sealed.Sealed
-        self._dumps = orjson.dumps
+        self._datagram: Callable[[Report], bytes] = lambda report: envelope.pack(
+            report.key, report.signature, report.signed
+        )
         self._logs = context.args.verbose or context.args.dry_run
         self._done = "sent" if sender else "send"
         self._refusals: Counter[str] = Counter()
         context.counts.update({self._done: 0, "refused": 0, "other_lines": 0})
 
-    def deliver(self, report: Report | Sealed) -> None:
+    def deliver(self, report: Report) -> None:
         """Send a report, unless there is a reason not to."""
-        self._settle(report.to, self._attempt(report))
+        if report.version != 2:
+            reason: str | None = f"version {report.version}"
+        elif report.proof:
+            reason = "batch"
+        else:
+            reason = self._attempt(report, self._datagram)
+        self._settle(report.to, reason)
+
+    def deliver_sealed(self, sealed: Sealed) -> None:
+        """Send a sealed report, unless there is a reason not to."""
+        self._settle(sealed.to, self._attempt(sealed, type(sealed).datagram))
 
     def pass_over(self) -> None:
         """Count a line that is no report; nothing comes after this command that could take it."""
@@ -233,20 +256,14 @@ class _Delivery:
         self._context.status = max(self._context.status, 1)
         self._context.say(message)
 
-    def _attempt(self, report: Report | Sealed) -> str | None:
+    def _attempt(self, report: _Sendable, datagram: Callable[[_Sendable], bytes]) -> str | None:
         """Send a report. Returns None, or the reason why it was not sent."""
-        if isinstance(report, self._sealed_type):
-            pack = report.datagram
-        elif report.version != 2:
-            return f"version {report.version}"
-        else:
-            pack = partial(self._pack, report.key, report.signature, report.signed)
         try:
             report.check_time(time.time_ns() // 1_000_000)
         except RecordError as error:
             return str(error).partition(":")[0]
         try:
-            payload = pack()
+            payload = datagram(report)
         except RecordError:
             return "size"
         peer = self._route.admit(report, payload)
@@ -255,15 +272,28 @@ class _Delivery:
         return self._sender.send(peer, payload) if self._sender else None
 
     def _settle(self, to: str | None, reason: str | None) -> None:
-        decision = "refused" if reason else self._done
-        self._context.counts[decision] += 1
         if reason:
             self._refusals[reason] += 1
+            self._context.counts["refused"] += 1
             self._context.counts[f"refused_{reason.replace(' ', '_')}"] = self._refusals[reason]
+        else:
+            self._context.counts[self._done] += 1
         if self._logs:
-            line = {"to": to, "via": self._route.via, "decision": decision, "reason": reason}
-            present = {name: value for name, value in line.items() if value is not None}
-            self._context.output.write(self._dumps(present) + b"\n")
+            self._log(to, reason)
+
+    def _log(self, to: str | None, reason: str | None) -> None:
+        line = {"to": to, "via": self._route.via, "decision": "refused" if reason else self._done, "reason": reason}
+        members = ",".join(f'"{name}":{_json(value)}' for name, value in line.items() if value is not None)
+        self._context.output.write(f"{{{members}}}\n".encode())
+
+
+def _json(text: str) -> str:
+    """Return a text as JSON; nearly all are plain, and then nothing that takes long is imported."""
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    import json
+
+    return json.dumps(text, ensure_ascii=False)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -60,7 +60,9 @@ def collector(url: str) -> Peer:
         raise UsageError(f"{url!r} is not udp://HOST:PORT")
     host = match[1] or match[2]
     try:
-        found = socket.getaddrinfo(host, int(match[3]), type=socket.SOCK_DGRAM)
+        # As bytes, a name does not have IDNA imported.
+        name = host.encode() if host.isascii() else host
+        found = socket.getaddrinfo(name, int(match[3]), type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError) as error:  # UnicodeError: a label that IDNA forbids
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"{url}: {reason}") from None

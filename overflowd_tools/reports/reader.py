@@ -1,7 +1,7 @@
 """Reading a line that may hold a report of either version, or something else altogether."""
 
 from overflowd_tools.errors import RecordError
-from overflowd_tools.reports import original, plain, report
+from overflowd_tools.reports import plain, report
 
 
 def read_line(line: bytes) -> report.Report | None:
@@ -14,6 +14,8 @@ def read_line(line: bytes) -> report.Report | None:
     found = plain.read(line)
     if found:
         return found
+    from overflowd_tools.reports import original  # which takes a parser of JSON, and most often is not needed
+
     try:
         members = original.loads(line)
     except RecordError as error:

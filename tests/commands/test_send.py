@@ -305,6 +305,12 @@ def test_a_report_that_makes_too_long_a_datagram():
     assert dry_run(lines=[too_long()]) == ["size"]
 
 
+def test_the_log_is_json_whatever_the_texts():
+    texts = ["udp", "é", "\u2028", 'a"b', "a\\b", "a\tb", "\x7f", "\xa0"]
+    assert [json.loads(send._json(text)) for text in texts] == texts
+    assert send._json("no route to host") == '"no route to host"'
+
+
 def test_a_collector_gets_every_report_in_the_datagram_form(collector):
     lines = reports(flow(), flow(), flow(daddr="10.0.0.1"), flow(daddr="::1"), to=("src", "dst"))
     lines += reports(flow(), to=())

@@ -165,7 +165,7 @@ def test_of_send_refuses_them(home):
     made = of_sign("--batch", "64", lines=flows(3)).stdout
     argv = [*MODULES, "overflowd_tools.commands.send", "-n", "--to", "udp://127.0.0.1:9"]
     done = subprocess.run(argv, input=made, capture_output=True, check=False, timeout=60)
-    assert (done.returncode, done.stderr) == (1, b"of-send: 6 reports not sent: 6 size\n")
+    assert (done.returncode, done.stderr) == (1, b"of-send: 6 reports not sent: 6 batch\n")
 
 
 def test_wrong_usage(home):

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from overflowd_tools.errors import RecordError
-from overflowd_tools.reports import plain, report, writer
+from overflowd_tools.reports import batch, plain, report, writer
 from overflowd_tools.trust.keys import SecretKey
 
 VECTORS = make_vectors.VECTORS
@@ -83,6 +83,40 @@ def test_contacts(identity):
         assert agree(line)
 
 
+@pytest.mark.parametrize("identity", ["", '"', "\\", "\t", "\x7f", "\x85", "a" * 65, "é" * 33])
+def test_contacts_that_are_none_or_unusual(identity):
+    members = json.loads(EVERY_FIELD)
+    members["contact"]["identity"] = identity
+    assert not agree(json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def test_many_senders_by_turns(monkeypatch):
+    """What is remembered of one sender counts for no other, whatever the two have in common, nor for itself later."""
+    monkeypatch.setattr(plain, "_SENDERS", 3)
+    flow = {"saddr": "192.0.2.7", "daddr": "192.0.2.8"}
+    secrets = [SecretKey.from_seed(bytes([number]) * 32) for number in range(6)]
+    for secret, identity in [*zip(secrets, "abcdef", strict=True), (secrets[0], "b"), (secrets[0], "a")] * 3:
+        made = writer.Writer(secret.public, writer.Contact("a@b", identity), ("dst",), 3_600_000)
+        (body,) = made.bodies(flow, make_vectors.TIME_MS)
+        line = made.complete(body, secret.sign(body))
+        assert agree(line)
+        assert plain.read(line).key == secret.public
+        assert plain.read(line).members["contact"]["identity"] == identity
+        assert len(plain._senders) <= 3
+
+
+def test_batches():
+    flow = {"saddr": "192.0.2.7", "daddr": "2001:db8::1"}
+    made = writer.Writer(KEY.public, CONTACT, ("src", "dst"), 3_600_000)
+    bodies = [body for _ in range(4) for body in made.bodies(flow, make_vectors.TIME_MS)]
+    for body, proof in zip(bodies, batch.sign(bodies, KEY), strict=True):
+        line = report.with_proof(body, proof)
+        assert agree(line)
+        assert plain.read(line).proof == proof
+        for old, new in [(b'"count":8', b'"count":2000'), (b'"index":', b'"index":1'), (b'"path":"', b'"path":"A')]:
+            assert not agree(line.replace(old, new))
+
+
 @pytest.mark.parametrize("name", make_vectors.REPORTS)
 def test_vectors(name):
     """Left out are a report to nobody, one with the largest numbers, and one with escapes."""
@@ -129,6 +163,13 @@ def replaced(old, new):
         replaced(b'"signature":"', b'"signature":"A'),
         replaced(b'=="}}', b'="}}'),
         replaced(EVERY_FIELD[-7:-4], b"h=="),
+        EVERY_FIELD[:-91] + b"=" + EVERY_FIELD[-90:],
+        EVERY_FIELD[:-91] + b"\n" + EVERY_FIELD[-90:],
+        EVERY_FIELD[:-91] + b"-" + EVERY_FIELD[-90:],
+        EVERY_FIELD[:-91] + b'"' + EVERY_FIELD[-90:],
+        EVERY_FIELD[:-89] + b"=====" + EVERY_FIELD[-84:],
+        EVERY_FIELD[:-8] + b"A===" + EVERY_FIELD[-4:],
+        EVERY_FIELD[:-91] + b"A" * 88 + b'"}}',
     ],
 )
 def test_what_is_left_to_those_who_read_with_care(line):
