@@ -4,9 +4,9 @@ What the decoder finds in them and what Accounts make of it, at a fraction of th
 as usual is left to the decoder, which finds the same where both would do.
 """
 
-from collections.abc import Iterator
+from __future__ import annotations
+
 from struct import Struct
-from typing import TYPE_CHECKING, Final
 
 from overflowd_tools.capture.plain import Datagram, PlainRun
 from overflowd_tools.protocols.accounting import Accounts
@@ -14,7 +14,11 @@ from overflowd_tools.protocols.detect import Rates
 from overflowd_tools.protocols.netflow import NETFLOW5
 from overflowd_tools.records import is_far, origin
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Final
+
     from overflowd_tools.columns.gathering import Gathering
 
 # Version, count, uptime; Unix seconds and nanoseconds; sequence number, engine, sampling.
@@ -24,7 +28,7 @@ _HEADER5: Final = Struct("!HHIIIIHH")
 class Bulk:
     """Gathers the flows of datagrams that follow the one before in their stream."""
 
-    def __init__(self, gathering: "Gathering", accounts: Accounts, rates: Rates | None, counts: dict[str, int]) -> None:
+    def __init__(self, gathering: Gathering, accounts: Accounts, rates: Rates | None, counts: dict[str, int]) -> None:
         """rates: sampling rates of exporters, better known. counts: where to count."""
         self._add = gathering.add_flows
         self._stream_of = accounts.find

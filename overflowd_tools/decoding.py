@@ -1,8 +1,8 @@
 """From the bytes of captures to lines: the readers, the decoders and the writer of lines, put together, sans-IO."""
 
-from collections.abc import Callable, Iterable, Iterator
+from __future__ import annotations
+
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
 
 from overflowd_tools.capture.fragments import Fragments
 from overflowd_tools.capture.link import dissect
@@ -11,6 +11,7 @@ from overflowd_tools.capture.plain import Datagram, PlainRun
 from overflowd_tools.capture.reader import CaptureReader
 from overflowd_tools.capture.streams import Streams
 from overflowd_tools.errors import DecodeError
+from overflowd_tools.named import NamedTuple
 from overflowd_tools.protocols.accounting import Accounts, all_streams
 from overflowd_tools.protocols.bounds import DEFAULTS, Limits
 from overflowd_tools.protocols.detect import Arrival, Decoder, Rates
@@ -19,7 +20,11 @@ from overflowd_tools.protocols.templates import FlowBatch
 from overflowd_tools.records import FlowWriter, is_far, note_loss, packet_line, stats_line
 from overflowd_tools.rendering import address_text
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import TypeAlias
+
     from overflowd_tools.bulk import Bulk
     from overflowd_tools.columns.gathering import Gathering
     from overflowd_tools.protocols.elements import ElementTable
@@ -35,8 +40,8 @@ _ROWS_AT_ONCE = 1024
 _A_FILE = (b"", 0, 0)
 """Where the messages of a file came from, and when: nobody knows."""
 
-Write = Callable[[list[bytes]], None]
-Reject = Callable[[str, str, str], None]
+Write: TypeAlias = "Callable[[list[bytes]], None]"
+Reject: TypeAlias = "Callable[[str, str, str], None]"
 """Is told of bad input: its place in the capture ("packet 12", or empty), the reason, the kind (empty: the reason)."""
 
 
@@ -61,8 +66,8 @@ class Wanted(NamedTuple):
     packets: bool = False
     split_biflow: bool = False
     rates: Rates | None = None
-    sampling: "Sampling | None" = None
-    table: "Callable[[], ElementTable] | None" = None
+    sampling: Sampling | None = None
+    table: Callable[[], ElementTable] | None = None
     limits: Limits = DEFAULTS
 
 
@@ -202,7 +207,7 @@ class CaptureDecoder:
             except DecodeError as error:
                 self._reject(f"packet {run.number + index}", str(error), "")
 
-    def _left(self, run: PlainRun) -> "Iterable[tuple[int, Datagram]]":
+    def _left(self, run: PlainRun) -> Iterable[tuple[int, Datagram]]:
         """Return index and place of the datagrams of a run that have to be decoded."""
         if self._skimmer:
             return self._skimmer.left(run.data, run.datagrams)
@@ -254,7 +259,7 @@ class CaptureDecoder:
             self._reject(f"packet {captured.number}", captured.note, "")
 
     def _write_export(
-        self, number: int, note: str, arrival: Arrival, decoded: "FlowBatch | Decoded | Iterable[Message]"
+        self, number: int, note: str, arrival: Arrival, decoded: FlowBatch | Decoded | Iterable[Message]
     ) -> None:
         """Write what is in the export of the packet of this number. note: why not all of it was captured, or empty."""
         self.counts["datagrams"] += 1
@@ -291,7 +296,7 @@ class CaptureDecoder:
             note_loss(lines, lost)
         self._put(lines, flows, 0)
 
-    def _write_messages(self, place: str, messages: "Iterable[Message]") -> None:
+    def _write_messages(self, place: str, messages: Iterable[Message]) -> None:
         for message in messages:
             rows: Iterator[Row | Batch] = (row for row in message.rows if row.type in self._only)
             if self._split:
@@ -304,14 +309,14 @@ class CaptureDecoder:
             for problem in message.problems:
                 self._reject(place, problem, "")
 
-    def _halves(self, rows: "Iterator[Row | Batch]") -> "Iterator[Row | Batch]":
+    def _halves(self, rows: Iterator[Row | Batch]) -> Iterator[Row | Batch]:
         """Yield both directions of a record as flows of their own."""
         from overflowd_tools.protocols.biflow import split_rows
 
         for row in rows:
             yield from split_rows([row], self.exports.known().elements())
 
-    def _gather(self, rows: "Iterator[Row | Batch]") -> None:
+    def _gather(self, rows: Iterator[Row | Batch]) -> None:
         """Write rows, and batches together with others of their templates."""
         for row in rows:
             flows = getattr(row, "flows", None)
@@ -322,7 +327,7 @@ class CaptureDecoder:
                 arrival = export.exporter, export.port, export.received_ns
                 self._write_flows(flows, len(flows.records) // flows.template.length, 0, arrival)
 
-    def _write_rows(self, rows: "list[Row | Batch]") -> None:
+    def _write_rows(self, rows: list[Row | Batch]) -> None:
         """Sample and write rows and batches."""
         others = sum(row.type != "flow" for row in rows)
         if self._selection:
@@ -330,7 +335,7 @@ class CaptureDecoder:
         else:
             self._write_lines(self._writer.rows(rows), others)
 
-    def _write_decoded(self, number: int, arrival: Arrival, decoded: "Decoded") -> None:
+    def _write_decoded(self, number: int, arrival: Arrival, decoded: Decoded) -> None:
         lost = self._accounts.decoded(decoded, arrival[0])
         chosen = [line for line in decoded.lines if line.type in self._only]
         lines = self._writer.decoded(decoded, chosen, *arrival)

@@ -3,8 +3,9 @@
 A flow line begins {"type":"flow","pcount":N so that of-sample finds the packet count without parsing the line.
 """
 
+from __future__ import annotations
+
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
 
 from overflowd_tools.errors import RecordError
 from overflowd_tools.protocols.accounting import statistics
@@ -12,7 +13,10 @@ from overflowd_tools.protocols.templates import FlowBatch, Template
 from overflowd_tools.protocols.times import DAY_MS
 from overflowd_tools.rendering import FRAGMENTS_KEPT, Renderer, Run, address_text, compile_template, json_text, member
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from overflowd_tools.capture.packet import IPPacket
     from overflowd_tools.protocols.accounting import StreamKey
     from overflowd_tools.protocols.exporters import Batch, Row
@@ -41,13 +45,13 @@ def parse_line(line: bytes) -> dict[str, Any]:
     return record
 
 
-def stats_line(key: "StreamKey", stream: "Stream") -> bytes:
+def stats_line(key: StreamKey, stream: Stream) -> bytes:
     """Return the line that tells how much of a stream of exports arrived."""
     exporter = {"exporter": address_text(key.exporter).decode()} if key.exporter else {}
     return flow_line({"type": "stats", "source": key.source, **exporter, **statistics(key, stream)})
 
 
-def packet_line(packet: "IPPacket", captured_ns: int) -> bytes:
+def packet_line(packet: IPPacket, captured_ns: int) -> bytes:
     """Return a packet as a flow of its own; start and end are the moment of its capture (Unix time, 0: unknown)."""
     seen_ms = captured_ns // 1_000_000
     times = {"start_ms": seen_ms, "end_ms": seen_ms, "time_src": "recv"} if seen_ms else {}
@@ -119,7 +123,7 @@ class FlowWriter:
             renderer = self._renderers[template] = compile_template(template)
         return renderer
 
-    def rows(self, rows: "list[Row | Batch]") -> list[bytes]:
+    def rows(self, rows: list[Row | Batch]) -> list[bytes]:
         """Return the lines of rows and batches, in their order."""
         lines = []
         for row in rows:
@@ -131,7 +135,7 @@ class FlowWriter:
         return lines
 
     def decoded(
-        self, decoded: "Decoded", lines: "list[Line]", exporter: bytes, exporter_port: int, received_ns: int
+        self, decoded: Decoded, lines: list[Line], exporter: bytes, exporter_port: int, received_ns: int
     ) -> list[bytes]:
         """Return the text of these lines of a datagram whose protocol has no clock: flows were when it came."""
         if self._shapes is None:
@@ -140,7 +144,7 @@ class FlowWriter:
             self._shapes = ShapeWriter(envelope=self._envelope)
         return self._shapes.texts(decoded, lines, exporter, exporter_port, received_ns)
 
-    def _row(self, row: "Row | Any") -> bytes:
+    def _row(self, row: Row | Any) -> bytes:
         export, members = row.export, row.members
         line: dict[str, Any] = {"type": row.type}
         if "pcount" in members:

@@ -3,12 +3,12 @@
 Nothing here is in the way of a flow but the formatting of its numbers: no dictionary, and no JSON library.
 """
 
+from __future__ import annotations
+
 import re
-from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
 from itertools import groupby
 from struct import Struct
-from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 from overflowd_tools.protocols.templates import (
@@ -23,6 +23,11 @@ from overflowd_tools.protocols.templates import (
 )
 from overflowd_tools.protocols.times import DAY_MS
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any, ClassVar, TypeAlias
+
 FLOW_PREFIX = b'{"type":"flow","pcount":'
 FRAGMENTS_KEPT = 4096
 ALL_FRAGMENTS_KEPT = 65_536
@@ -30,7 +35,7 @@ ALL_FRAGMENTS_KEPT = 65_536
 Run = tuple[bytes, bytes, int, int]
 """The flows of a datagram that share a template: head of their lines, records, export_ms, uptime_ms"""
 
-Renderer = Callable[[bytes, bytes, int, int], list[bytes]]
+Renderer: TypeAlias = "Callable[[bytes, bytes, int, int], list[bytes]]"
 """(head, records, export_ms, uptime_ms) -> lines"""
 
 _CORE = ("flags", "protocol", "tos")
@@ -245,13 +250,13 @@ def render(head, records, export_ms, uptime_ms):
         return f"{form} % ({', '.join(values)},) for {variables} in {records}"
 
 
-class _Fragments(dict[Any, bytes]):
+class _Fragments(dict["Any", bytes]):
     """Octets of records -> what lines show of them; emptied when it, or all such tables together, have grown too large.
 
     Only what is made counts, and since all were emptied: an exporter can fill many tables, but not for long.
     """
 
-    tables: ClassVar["WeakValueDictionary[int, _Fragments]"] = WeakValueDictionary()
+    tables: ClassVar[WeakValueDictionary[int, _Fragments]] = WeakValueDictionary()
     made: ClassVar[int] = 0
 
     def __init__(self, text: Callable[[Any], bytes]) -> None:

@@ -3,9 +3,9 @@
 Batches are drawn by their counters, as octets; all other flows as lines, by the sampler of lines.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
 from random import Random, SystemRandom
-from typing import TYPE_CHECKING
 
 from overflowd_tools.protocols.counters import counters
 from overflowd_tools.protocols.templates import FlowBatch
@@ -14,7 +14,10 @@ from overflowd_tools.sampling.batches import BatchSampler
 from overflowd_tools.sampling.law import Law
 from overflowd_tools.sampling.sampler import Sampler
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from overflowd_tools.protocols.exporters import Batch, Row
 
 
@@ -53,7 +56,7 @@ class Selection:
             note_loss(lines, lost)
         return [b'%s,"p_ppt":%d}\n' % (line[:-2], ppt) for line, (_, ppt) in zip(lines, kept, strict=True)]
 
-    def rows(self, rows: "list[Row | Batch]") -> tuple[list[bytes], int]:
+    def rows(self, rows: list[Row | Batch]) -> tuple[list[bytes], int]:
         """Return the lines that are kept of rows and batches, in their order, and how many flows there were."""
         lines: list[bytes] = []
         seen = 0

@@ -1,13 +1,18 @@
 """The text of lines that decoders give as values of a shape (protocols/lines.py): one format a shape."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
 from functools import lru_cache
-from typing import Any, Final
 
 from overflowd_tools.protocols.lines import WRITTEN, Decoded, Kind, Line, Shape
 from overflowd_tools.rendering import FLOW_PREFIX, FRAGMENTS_KEPT, address_text, json_text, member
 
-Text = Callable[[Any], bytes]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final, TypeAlias
+
+Text: TypeAlias = "Callable[[Any], bytes]"
 
 
 class ShapeWriter:

@@ -3,10 +3,10 @@
 Whatever is not quite as usual is left to the decoder, which finds the same where both would do.
 """
 
-from collections.abc import Iterator
+from __future__ import annotations
+
 from math import ceil
 from struct import Struct
-from typing import TYPE_CHECKING, Final
 
 from overflowd_tools.capture.plain import Datagram
 from overflowd_tools.protocols.accounting import Accounts
@@ -15,7 +15,11 @@ from overflowd_tools.protocols.detect import Decoder, Rates
 from overflowd_tools.protocols.netflow import NETFLOW5
 from overflowd_tools.sampling.hits import Hits
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Final
+
     from overflowd_tools.protocols.glance import Glances
 
 _HEADER5: Final = Struct("!HH12xIHH")  # version, count; sequence, engine, sampling

@@ -4,9 +4,9 @@ It has JSON lines. The first says what file it is. Then comes a line for each te
 options of an exporter's domain told, the least recently heard first.
 """
 
-from collections.abc import Iterator
+from __future__ import annotations
+
 from socket import AF_INET, AF_INET6, inet_pton
-from typing import Any
 
 from overflowd_tools.errors import DecodeError, RecordError, UsageError
 from overflowd_tools.protocols.announced import MAX_FIELDS, SCOPE_ENTERPRISE, Announced, Specifier, checked
@@ -14,6 +14,11 @@ from overflowd_tools.protocols.exporters import Exporters
 from overflowd_tools.protocols.survey import named
 from overflowd_tools.records import flow_line, parse_line
 from overflowd_tools.rendering import address_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 LIMIT = 1 << 22
 """Octets of a file; of more, what was heard of last is kept."""

@@ -14,8 +14,9 @@ PACKAGE = TOP / "overflowd_tools"
 
 MAY_IMPORT = {
     "errors": (),
-    "capture": ("errors",),
-    "protocols": ("errors",),
+    "named": (),
+    "capture": ("errors", "named"),
+    "protocols": ("errors", "named"),
     "rendering": ("protocols",),
     "shapes": ("protocols", "rendering"),
     "columns": ("protocols", "rendering"),
@@ -24,14 +25,14 @@ MAY_IMPORT = {
     "bulk": ("capture.plain", "columns.gathering", "protocols", "records"),
     "skimming": ("capture.plain", "protocols", "sampling"),
     "decoding": (
-        *("bulk", "capture", "columns.gathering", "errors", "protocols"),
+        *("bulk", "capture", "columns.gathering", "errors", "named", "protocols"),
         *("records", "rendering", "sampling", "selection", "skimming"),
     ),
     "template_file": ("errors", "protocols", "records", "rendering"),
-    "sampling": ("errors", "records", "rendering"),
+    "sampling": ("errors", "named", "records", "rendering"),
     "trust": ("errors",),
     "reports": ("errors", "trust.keys"),
-    "delivery": ("errors",),
+    "delivery": ("errors", "named"),
     "config": ("errors", "trust.keyfiles"),
     "passphrase": ("errors",),
     "decompression": ("errors",),
@@ -51,6 +52,9 @@ SANS_IO = (
     *("sampling", "selection", "skimming", "bulk", "reports"),
 )
 SYSTEM = {"asyncio", "fcntl", "http", "pathlib", "select", "selectors", "signal", "subprocess", "sys", "time"}
+
+WITH_TYPING = ("trust", "reports", "columns", "config")
+"""Rooms that are entered only with libraries that import typing themselves."""
 
 LIBRARIES = {
     "nacl": {"trust/keys.py", "trust/sealing.py"},
@@ -158,6 +162,14 @@ def test_each_library_has_its_importers():
         if (library != "overflowd_tools" and library not in sys.stdlib_module_names) or library == "compression":
             found.setdefault(library, set()).add(one.path)
     assert found == LIBRARIES
+
+
+def test_typing_is_for_type_checking():
+    """What only annotations name is imported under TYPE_CHECKING, and tuples have their names from named.py."""
+    for path in MODULES:
+        if room(str(path.relative_to(PACKAGE))) not in WITH_TYPING:
+            at_run_time = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ImportFrom)]
+            assert "typing" not in {node.module for node in at_run_time}, path
 
 
 def test_sockets_are_opened_by_delivery_alone():

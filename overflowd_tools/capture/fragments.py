@@ -5,10 +5,17 @@ whole datagram: RFC 5722 demands it for IPv6, and for IPv4 (where RFC 791 lets t
 differ) it is the one choice with which nobody can make us see another payload than the receiver saw.
 """
 
+from __future__ import annotations
+
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Hashable
-from typing import Final, NamedTuple
+
+from overflowd_tools.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+    from typing import Final
 
 _MAX_PAYLOAD: Final = 65_535
 _PIECE_COST: Final = 512  # octets of memory that keeping a piece takes besides its data

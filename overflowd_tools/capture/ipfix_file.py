@@ -1,10 +1,15 @@
 """IPFIX files, fed as bytes: messages one after the other and nothing between them (RFC 5655 section 4)."""
 
+from __future__ import annotations
+
 import struct
-from typing import Final
 
 from overflowd_tools.capture.packet import ExportMessage, Item, PacketReader
 from overflowd_tools.errors import DecodeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 VERSION: Final = b"\x00\x0a"
 _HEADER_LENGTH: Final = 16

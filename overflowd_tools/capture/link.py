@@ -5,13 +5,19 @@ sees no more than two VLAN tags and no IPv6 fragment behind another extension he
 three times as long as starting Python.
 """
 
+from __future__ import annotations
+
 import struct
-from collections.abc import Callable
-from typing import Final, NamedTuple
 
 from overflowd_tools.capture.fragments import Fragment, Fragments
 from overflowd_tools.capture.packet import IPPacket, Packet
 from overflowd_tools.errors import DecodeError
+from overflowd_tools.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
 
 ETHERNET: Final = 1
 

@@ -1,11 +1,16 @@
 """What a capture is made of, and the buffering that all its formats share."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from overflowd_tools.errors import DecodeError
+from overflowd_tools.named import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from overflowd_tools.capture.plain import PlainRun
 
 # The longest packet that a capture may hold: MAXIMUM_SNAPLEN of libpcap. (It allows more for USB and D-Bus,

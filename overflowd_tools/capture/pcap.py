@@ -3,8 +3,9 @@
 Layout as in draft-ietf-opsawg-pcap; limits as in libpcap.
 """
 
+from __future__ import annotations
+
 import struct
-from typing import Final, Literal
 
 from overflowd_tools.capture.link import ETHERNET
 from overflowd_tools.capture.packet import (
@@ -18,6 +19,10 @@ from overflowd_tools.capture.packet import (
 )
 from overflowd_tools.capture.plain import Clock, PlainRun, PlainWalk
 from overflowd_tools.errors import DecodeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final, Literal
 
 _FILE_HEADER: Final = "IHHiIII"  # magic, version (2), time zone, accuracy, snapshot length, link type
 _FILE_HEADER_LENGTH: Final = 24

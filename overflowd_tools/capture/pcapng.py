@@ -4,8 +4,9 @@ Layout as in draft-ietf-opsawg-pcapng; limits as in libpcap. Every block begins 
 length and ends with that length again. Blocks of no use here are passed over without being kept.
 """
 
+from __future__ import annotations
+
 import struct
-from typing import Final, NamedTuple
 
 from overflowd_tools.capture.link import ETHERNET
 from overflowd_tools.capture.packet import (
@@ -19,6 +20,11 @@ from overflowd_tools.capture.packet import (
 )
 from overflowd_tools.capture.plain import Clock, PlainRun, PlainWalk
 from overflowd_tools.errors import DecodeError
+from overflowd_tools.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 SECTION_HEADER: Final = b"\x0a\x0d\x0d\x0a"  # reads the same in either byte order
 _SECTION: Final = 0x0A0D0D0A

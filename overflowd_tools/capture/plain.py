@@ -4,12 +4,18 @@ Plain is a whole UDP datagram over IPv4 without options, not a fragment, in an E
 Such packets need no thought one by one; all others are for the reader of the format, and for link.py.
 """
 
+from __future__ import annotations
+
 import struct
-from collections.abc import Callable
-from typing import Final, Literal, NamedTuple
 
 from overflowd_tools.capture.link import ETHERNET
 from overflowd_tools.capture.packet import Packet
+from overflowd_tools.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final, Literal, TypeAlias
 
 # Lengths, captured and on the wire; EtherType, IP version and header length; total length; fragment, TTL and protocol;
 # source; source port; UDP length. Before all of them the time, in two words.
@@ -22,12 +28,12 @@ _FRAGMENT_AND_PROTOCOL: Final = 0x3FFF_00FF
 _UDP: Final = 17
 _LENGTHS_KEPT: Final = 4096
 
-Order = Literal["little", "big"]
+Order: TypeAlias = 'Literal["little", "big"]'
 Datagram = tuple[bytes, int, int, int]
 """Source address (4 octets) and port of a UDP datagram; where its payload starts and stops."""
 
 
-Framed = Callable[[bytes, int, int], bool]
+Framed: TypeAlias = "Callable[[bytes, int, int], bool]"
 """(data, offset of the record, where its packet stops) -> whether what is around the record is as it should be."""
 
 

@@ -5,13 +5,18 @@ connection is a stream of its own. One that was captured from its beginning is I
 header; in any other, and after a gap, a header is believed only once its whole message proves it.
 """
 
+from __future__ import annotations
+
 import struct
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterator
-from typing import Final
 
 from overflowd_tools.capture.packet import IPPacket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Final
 
 Key = tuple[bytes, int, bytes, int]
 """Source and its port, destination and its port."""

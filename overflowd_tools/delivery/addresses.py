@@ -5,12 +5,17 @@ reachable" there: multicast, anycast services, tunnels, translators and all of I
 refused too. `ipaddress.is_global` would let most of those pass.
 """
 
+from __future__ import annotations
+
 import socket
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from overflowd_tools.errors import UsageError
+from overflowd_tools.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 _V4_MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291 section 2.5.5.2
 _LONGEST_PREFIX = 49  # characters; the longest address has 45 of them (POSIX's INET6_ADDRSTRLEN)

@@ -4,12 +4,17 @@ Nothing here knows sockets or clocks; times are Unix milliseconds. That a report
 it is genuine.
 """
 
+from __future__ import annotations
+
 from collections import deque
-from collections.abc import Sequence
 from hashlib import blake2b
 
 from overflowd_tools.delivery.addresses import Prefix, pack_address
 from overflowd_tools.errors import RecordError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SMALLEST = 150
 LARGEST = 1200  # as overflowd-report(5) has it

@@ -4,8 +4,13 @@ A bucket is one number, the time at which it will be full again (the virtual sch
 known as GCRA). Times are nanoseconds of one clock that never goes back.
 """
 
-from collections.abc import Hashable
-from typing import NamedTuple
+from __future__ import annotations
+
+from overflowd_tools.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Hashable
 
 SECOND = 1_000_000_000
 PREFIXES = 16_384

@@ -3,16 +3,29 @@
 The socket options are Linux's (socket(7), ip(7), ipv6(7)); Python's socket module lacks most of their names.
 """
 
+from __future__ import annotations
+
 import errno
 import re
 import select
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol, Self
 
 from overflowd_tools.errors import UsageError
+from overflowd_tools.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Protocol, Self
+
+    class StopRequest(Protocol):
+        """Truthy once the work is to end; its descriptor polls readable from then on."""
+
+        def fileno(self) -> int: ...  # noqa: D102
+        def __bool__(self) -> bool: ...
+
 
 RECEIVE_BUFFER = 8 << 20
 """Octets of kernel memory to ask for: about a second of exports from a busy router."""
@@ -55,13 +68,6 @@ class Datagram(NamedTuple):
     destination: bytes
     destination_port: int
     payload: bytes
-
-
-class StopRequest(Protocol):
-    """Truthy once the work is to end; its descriptor polls readable from then on."""
-
-    def fileno(self) -> int: ...  # noqa: D102
-    def __bool__(self) -> bool: ...
 
 
 def parse_endpoint(text: str) -> Endpoint:

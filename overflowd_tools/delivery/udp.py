@@ -3,11 +3,17 @@
 The socket options are Linux's (ip(7), ipv6(7)); Python's socket module lacks some of their names.
 """
 
+from __future__ import annotations
+
 import re
 import socket
-from typing import Any, NamedTuple, Self
 
 from overflowd_tools.errors import UsageError
+from overflowd_tools.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Self
 
 _IP_MTU_DISCOVER = 10
 _IPV6_MTU_DISCOVER = 23

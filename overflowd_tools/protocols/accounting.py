@@ -1,13 +1,18 @@
 """How much of each stream of exports arrived: sequence numbers of protocols without sessions, and the counts of all."""
 
-from collections.abc import Iterator
-from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from __future__ import annotations
 
+from itertools import chain
+
+from overflowd_tools.named import NamedTuple
 from overflowd_tools.protocols.sequence import Stream
 from overflowd_tools.protocols.templates import FlowBatch
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
     from overflowd_tools.protocols.exporters import Exporters
     from overflowd_tools.protocols.lines import Decoded
 
@@ -47,7 +52,7 @@ class Accounts:
         stream.messages += 1
         return 0
 
-    def decoded(self, decoded: "Decoded", exporter: bytes) -> int:
+    def decoded(self, decoded: Decoded, exporter: bytes) -> int:
         """Take a datagram of sFlow, whose numbers count datagrams; return how many are lost before it."""
         key = decoded.source, exporter, decoded.domain, decoded.head.get("agent", ""), None
         stream = self._streams.get(key) or self._begin(key)
@@ -65,7 +70,7 @@ class Accounts:
         return stream
 
 
-def all_streams(accounts: Accounts, exporters: "Exporters | None") -> Iterator[tuple[StreamKey, Stream]]:
+def all_streams(accounts: Accounts, exporters: Exporters | None) -> Iterator[tuple[StreamKey, Stream]]:
     """Yield all streams, those of sessions too."""
     sessions = exporters.sessions() if exporters else ()
     heard = ((StreamKey(*key), session.stream) for key, session in sessions if session.stream.messages)

@@ -3,11 +3,16 @@
 A template is a list of information elements with lengths. Nothing here knows what an element means.
 """
 
+from __future__ import annotations
+
 import struct
-from collections.abc import Iterator
-from typing import NamedTuple
 
 from overflowd_tools.errors import DecodeError
+from overflowd_tools.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 VARIABLE = 65535
 """Length of a field whose length each record tells (RFC 7011 section 7)."""

@@ -1,13 +1,17 @@
 """A record of both directions (RFC 5103) as two flows, for programs that know one direction only."""
 
-from collections.abc import Iterable
-from typing import Any
+from __future__ import annotations
 
 from overflowd_tools.protocols.elements import CERT, CERT_REVERSE_BIT, IANA, REVERSE, ElementTable
 from overflowd_tools.protocols.exporters import Batch, Row
 
-Members = dict[str, Any]
-_Pairs = list[tuple[str, Any]]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, TypeAlias
+
+Members: TypeAlias = "dict[str, Any]"
+_Pairs: TypeAlias = "list[tuple[str, Any]]"
 
 _ENDS = (
     ("saddr", "daddr"),

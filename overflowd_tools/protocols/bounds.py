@@ -1,6 +1,8 @@
 """The bounds of what is remembered of exporters that a user may choose."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from overflowd_tools.named import NamedTuple
 
 
 class Limits(NamedTuple):

@@ -1,18 +1,23 @@
 """The counters of many records, read by few calls."""
 
-from collections.abc import Callable, Sequence
+from __future__ import annotations
+
 from functools import lru_cache
 from struct import Struct
-from typing import Final
 
 from overflowd_tools.protocols.templates import Kind, Template
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Final, TypeAlias
 
 AT_ONCE: Final = 64
 """Records whose counters are read by one call."""
 _KEPT: Final = 512
 _CODES: Final = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
-Reader = Callable[[bytes, int], Sequence[int]]
+Reader: TypeAlias = "Callable[[bytes, int], Sequence[int]]"
 """(octets, where the first record begins) -> the counter of each record"""
 
 

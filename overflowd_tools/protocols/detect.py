@@ -1,7 +1,6 @@
 """Which protocol a datagram speaks: told by its content and length, never by its port."""
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from __future__ import annotations
 
 from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols.bounds import DEFAULTS, Limits
@@ -9,7 +8,10 @@ from overflowd_tools.protocols.netflow import decode_netflow1, decode_netflow5, 
 from overflowd_tools.protocols.netflow8 import decode_netflow8
 from overflowd_tools.protocols.templates import FlowBatch
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from overflowd_tools.protocols.elements import ElementTable
     from overflowd_tools.protocols.exporters import Exporters
     from overflowd_tools.protocols.lines import Decoded
@@ -47,8 +49,8 @@ class Decoder:
     def __init__(
         self,
         *,
-        table: "Callable[[], ElementTable] | None" = None,
-        rates: "Rates | None" = None,
+        table: Callable[[], ElementTable] | None = None,
+        rates: Rates | None = None,
         survey: bool = False,
         templates: bool = False,
         counters: bool = True,
@@ -72,9 +74,7 @@ class Decoder:
         self.exporters: Exporters | None = None
         self._with_sets: Callable[[bytes, Arrival], Iterable[Message]] | None = None
 
-    def decode(
-        self, datagram: bytes, missing: int, arrival: Arrival
-    ) -> "FlowBatch | Iterable[Message] | Decoded | None":
+    def decode(self, datagram: bytes, missing: int, arrival: Arrival) -> FlowBatch | Iterable[Message] | Decoded | None:
         """Decode a datagram; None if it is of no protocol known here.
 
         Raises DecodeError for one that is cut inside its header, and so does the iterator of messages.
@@ -90,20 +90,20 @@ class Decoder:
         messages = self.messages(datagram, arrival)
         return _and_missing(messages, missing) if missing else messages
 
-    def _decode_sflow(self, datagram: bytes) -> "Decoded":
+    def _decode_sflow(self, datagram: bytes) -> Decoded:
         if self._sflow is None:
             from overflowd_tools.protocols.sflow import decode_sflow
 
             self._sflow = decode_sflow
         return self._sflow(datagram, counters=self._counters, headers=self._sampled_octets)
 
-    def messages(self, data: bytes, arrival: Arrival) -> "Iterable[Message]":
+    def messages(self, data: bytes, arrival: Arrival) -> Iterable[Message]:
         """Decode a NetFlow 9 datagram, or the IPFIX messages in some octets, one after the other. Raises as decode."""
         if self._with_sets is None:
             self._with_sets = self._prepare()
         return self._with_sets(data, arrival)
 
-    def take_survey(self, first: "Decoder") -> None:
+    def take_survey(self, first: Decoder) -> None:
         """Take over what a decoder that made a survey found, but for what is known already."""
         from overflowd_tools.protocols.survey import Survey
 
@@ -111,14 +111,14 @@ class Decoder:
         assert isinstance(found, Survey)
         found.tell(self.known())
 
-    def known(self) -> "Exporters":
+    def known(self) -> Exporters:
         """Return what is remembered of exporters, now rather than when the first of them is heard."""
         if self._with_sets is None:
             self._with_sets = self._prepare()
         assert self.exporters is not None
         return self.exporters
 
-    def _prepare(self) -> "Callable[[bytes, Arrival], Iterable[Message]]":
+    def _prepare(self) -> Callable[[bytes, Arrival], Iterable[Message]]:
         """Return the decoder of messages with sets; most captures have none, and its tables take time to load."""
         from overflowd_tools.protocols import netflow9
         from overflowd_tools.protocols.exporters import Exporters
@@ -130,7 +130,7 @@ class Decoder:
 
         as_sent = netflow9.How(batches=True, survey=self._survey, templates=self._templates)
 
-        def decode_messages(data: bytes, arrival: Arrival) -> "Iterable[Message]":
+        def decode_messages(data: bytes, arrival: Arrival) -> Iterable[Message]:
             rate = rate_of(arrival[0])
             how = as_sent if rate is None else as_sent._replace(rate=rate)
             if data[1] == 9:
@@ -140,7 +140,7 @@ class Decoder:
         return decode_messages
 
 
-def _decode_ipfix(data: bytes, exporters: "Exporters", arrival: Arrival, how: "How") -> "Iterator[Message]":
+def _decode_ipfix(data: bytes, exporters: Exporters, arrival: Arrival, how: How) -> Iterator[Message]:
     from overflowd_tools.protocols.netflow9 import decode_ipfix, ipfix_messages
 
     decoded = None
@@ -154,7 +154,7 @@ def _decode_ipfix(data: bytes, exporters: "Exporters", arrival: Arrival, how: "H
         yield decoded
 
 
-def _and_missing(messages: "Iterable[Message]", missing: int) -> "Iterator[Message]":
+def _and_missing(messages: Iterable[Message], missing: int) -> Iterator[Message]:
     """Yield the messages of a datagram whose end was not captured, and say so if nothing else was wrong with them."""
     told = False
     for message in messages:
@@ -164,7 +164,7 @@ def _and_missing(messages: "Iterable[Message]", missing: int) -> "Iterator[Messa
         yield _complaint(message, f"the last {missing} octets are missing")
 
 
-def _complaint(message: "Message", problem: str) -> "Message":
+def _complaint(message: Message, problem: str) -> Message:
     """Return a message that follows another, and of which nothing is known but what is wrong with it."""
     return message._replace(rows=iter(()), problems=[problem], unknown=[], announced=0)
 

@@ -1,10 +1,15 @@
 """A packet being taken apart: the packets in packets that layers find, and the members of a line that they make."""
 
-from collections.abc import Callable
-from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from __future__ import annotations
 
-Members: TypeAlias = dict[str, Any]
+from functools import lru_cache
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final, TypeAlias
+
+Members: TypeAlias = "dict[str, Any]"
 """Member of a line -> value: numbers, addresses of 4 or 16 octets, MAC addresses of 6, and JSON values."""
 
 MAX_TUNNELS: Final = 8
@@ -21,7 +26,7 @@ class Dissection:
         self.levels = [self.level]
         self.tunnels: list[Members] = []
 
-    def run(self, step: "Step") -> None:
+    def run(self, step: Step) -> None:
         """Read layer after layer from the given one on, until there is no more to understand."""
         here: tuple[Step, int] | None = (step, 0)
         while here is not None:
@@ -66,7 +71,7 @@ class Dissection:
         return True
 
 
-Step: TypeAlias = Callable[[Dissection, int], tuple["Step", int] | None]
+Step: TypeAlias = "Callable[[Dissection, int], tuple[Step, int] | None]"
 """Reads a layer at a position, and says which is the next and where it begins, if there is one to be understood."""
 Next: TypeAlias = tuple[Step, int] | None
 

@@ -4,13 +4,18 @@ elements.tsv holds IANA's elements, those of some enterprises and the types that
 tests/make_elements.py makes it from the registries.
 """
 
+from __future__ import annotations
+
 import re
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from overflowd_tools.errors import UsageError
+from overflowd_tools.named import NamedTuple
 from overflowd_tools.protocols.announced import SCOPE_ENTERPRISE
 from overflowd_tools.protocols.values import TYPES, kind_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 IANA = 0
 NETFLOW9 = -2
@@ -63,7 +68,7 @@ class ElementTable:
         self._elements = {element[:2]: element for element in elements}
 
     @classmethod
-    def standard(cls) -> "ElementTable":
+    def standard(cls) -> ElementTable:
         """Read the table that comes with the program; it takes some milliseconds."""
         import pkgutil
 

@@ -4,11 +4,12 @@ A session is what RFC 7011 section 8 calls a transport session's observation dom
 Nothing one exporter sends can change how the records of another are read.
 """
 
+from __future__ import annotations
+
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
 from weakref import WeakValueDictionary, finalize, proxy
 
+from overflowd_tools.named import NamedTuple
 from overflowd_tools.protocols import options
 from overflowd_tools.protocols.announced import Announced
 from overflowd_tools.protocols.bounds import DEFAULTS, Limits
@@ -26,6 +27,11 @@ from overflowd_tools.protocols.sessions import (
 )
 from overflowd_tools.protocols.simple import simple_template
 from overflowd_tools.protocols.templates import FlowBatch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
 
 SESSIONS = 10_000
 ADDRESS_SESSIONS = 1000
@@ -90,7 +96,7 @@ class Exporters:
         self._rates = 0
         self._places = Places()
         self._missed: dict[int, None] = {}
-        self._pending: Pending[Export] = Pending(octets=limits.hold_octets, age_s=limits.hold_s)
+        self._pending: Pending = Pending(octets=limits.hold_octets, age_s=limits.hold_s)
         self.forgotten = 0
         """Sessions, and templates of others."""
         self._reached: dict[str, bool] = {}

@@ -4,11 +4,12 @@ Templates that are known may be before it. A glance changes nothing but who was 
 other message is for the decoder.
 """
 
-from collections.abc import Callable, Sequence
+from __future__ import annotations
+
 from math import ceil
 from struct import Struct
-from typing import Final, NamedTuple
 
+from overflowd_tools.named import NamedTuple
 from overflowd_tools.protocols.announced import ipfix_templates, netflow9_templates
 from overflowd_tools.protocols.counters import AT_ONCE, counter_reader
 from overflowd_tools.protocols.exporters import DataSet, Exporters
@@ -16,6 +17,11 @@ from overflowd_tools.protocols.rows import flow_batches
 from overflowd_tools.protocols.sequence import Stream
 from overflowd_tools.protocols.sessions import Export, Session
 from overflowd_tools.protocols.templates import Template
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Final, TypeAlias
 
 # Version, count or length; Unix seconds; sequence number and domain; number and length of the first set.
 _NETFLOW9: Final = Struct("!HH4xIIIHH")
@@ -31,7 +37,7 @@ _MOST_OCTETS: Final = 384
 _YEAR_1990: Final = 631_152_000
 _YEAR_2100: Final = 4_102_444_800
 
-Seen = tuple[Stream, int, int | None, Sequence[int], int]
+Seen: TypeAlias = "tuple[Stream, int, int | None, Sequence[int], int]"
 """Whose message it is, and its sequence number; the count in its header, None for IPFIX; the packets of each flow, and
 at least the rate at which they were sampled."""
 
@@ -84,7 +90,7 @@ class Glances:
         read = counter_reader(template, "pcount", records)
         return (session.stream, sequence, count, read(data, records_at), rate) if read else None
 
-    def _know(self, session: Session, number: int, exporter: bytes, uptime_ms: int | None) -> "_Known":
+    def _know(self, session: Session, number: int, exporter: bytes, uptime_ms: int | None) -> _Known:
         """Work out how the records of a template are counted. uptime_ms: any, if their messages have one."""
         layout = session.layouts.get(number)
         if layout is None:
@@ -132,7 +138,7 @@ def _tells_nothing_new(session: Session, number: int, content: bytes, *, netflow
     return True
 
 
-def _remember(session: Session, what: int | bytes, known: "_Known | list[int]") -> None:
+def _remember(session: Session, what: int | bytes, known: _Known | list[int]) -> None:
     if len(session.glances) >= _GLANCES_KEPT:
         session.glances.clear()
     session.glances[what] = known

@@ -4,10 +4,15 @@ Sources: IEEE 802.3 and 802.1Q, RFC 791, 8200, 9293, 768, 792, 4443, 3032 and 43
 (PPPoE, PPP), 2784 and 2890 (GRE), 7348 (VXLAN), 8926 (Geneve), 2661 (L2TP) and 3GPP TS 29.281 (GTP-U).
 """
 
+from __future__ import annotations
+
 import struct
-from typing import Final
 
 from overflowd_tools.protocols.dissection import MAX_TUNNELS, Dissection, Members, Next, Step, address_text, as_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 __all__ = [
     "ETHERNET",

@@ -4,10 +4,10 @@ Everything an exporter sent is in the line: what no field of the line stands for
 element, and of several elements for one field the one that loses its place goes there too.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from __future__ import annotations
 
 from overflowd_tools.errors import DecodeError
+from overflowd_tools.named import NamedTuple
 from overflowd_tools.protocols import options, times
 from overflowd_tools.protocols.announced import VARIABLE, Announced, Specifier
 from overflowd_tools.protocols.elements import IANA, Element, ElementTable
@@ -16,10 +16,14 @@ from overflowd_tools.protocols.sections import sections_of
 from overflowd_tools.protocols.templates import icmp_of_port
 from overflowd_tools.protocols.values import decoder, kind_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any, TypeAlias
+
     from overflowd_tools.protocols.simple import Simple
 
-Lists = Callable[[str, bytes], Any]
+Lists: TypeAlias = "Callable[[str, bytes], Any]"
 """Decodes the octets of a list of some type (lists.ListDecoder)."""
 
 _PADDING = 210

@@ -3,8 +3,15 @@
 A shape is made once for a form of record and kept, so that the line's text can be prepared once for all of its kind.
 """
 
+from __future__ import annotations
+
 from enum import Enum
-from typing import Any, Final, NamedTuple
+
+from overflowd_tools.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 
 class Kind(Enum):

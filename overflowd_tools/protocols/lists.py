@@ -1,14 +1,18 @@
 """Structured data of IPFIX: basicList, subTemplateList and subTemplateMultiList (RFC 6313 section 4.5), bounded."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from __future__ import annotations
 
 from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols.announced import Announced, Specifier
 from overflowd_tools.protocols.elements import ElementTable
 from overflowd_tools.protocols.layouts import Layout, Record
 
-Templates = Callable[[int], Layout | None]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, TypeAlias
+
+Templates: TypeAlias = "Callable[[int], Layout | None]"
 """The layouts of the session that a list stands in, by number of template."""
 
 MAX_DEPTH = 4

@@ -1,10 +1,11 @@
 """NetFlow 9 (RFC 3954) and IPFIX (RFC 7011): messages of sets, in which templates say what data mean."""
 
+from __future__ import annotations
+
 import struct
-from collections.abc import Iterator
-from typing import NamedTuple
 
 from overflowd_tools.errors import DecodeError
+from overflowd_tools.named import NamedTuple
 from overflowd_tools.protocols import announced
 from overflowd_tools.protocols.exporters import Batch, DataSet, Exporters, Row
 from overflowd_tools.protocols.layouts import Layout
@@ -17,6 +18,10 @@ from overflowd_tools.protocols.rows import (
     template_row,
 )
 from overflowd_tools.protocols.sessions import Export, Session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _HEADER9 = struct.Struct("!HHIIII")
 _HEADER10 = struct.Struct("!HHIII")

@@ -4,10 +4,16 @@ Sampling rates come in at least six encodings (RFC 5477 section 8.2, NetFlow 9's
 these that is known decides: the record itself; the sampler it names; its interface; the template; the domain.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from __future__ import annotations
 
-Values = Mapping[int, int | float]
+from collections import Counter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import TypeAlias
+
+Values: TypeAlias = "Mapping[int, int | float]"
 """Elements of the IANA registry (and NetFlow 9's, which have the same numbers) with the numbers they hold."""
 
 Rate = tuple[str, int | float, float]

@@ -1,8 +1,14 @@
 """Data sets that came before their template (RFC 7011 section 8.4): kept for a while, within bounds."""
 
+from __future__ import annotations
+
 from collections import OrderedDict
-from collections.abc import Iterator
-from typing import Generic, TypeVar
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from overflowd_tools.protocols.sessions import Export
 
 OCTETS = 16 << 20
 """Most that is kept of all sessions, with a share for the keeping of each data set."""
@@ -12,13 +18,11 @@ TEMPLATES = 256
 AGE_NS = 600_000_000_000
 _OVERHEAD = 1000
 
-Context = TypeVar("Context")
 
-
-class _Held(Generic[Context]):
+class _Held:
     __slots__ = ("content", "context", "number", "place", "since_ns")
 
-    def __init__(self, place: "Place[Context]", number: int, context: Context, content: bytes, since_ns: int) -> None:
+    def __init__(self, place: Place, number: int, context: Export, content: bytes, since_ns: int) -> None:
         self.place = place
         self.number = number
         self.context = context
@@ -30,13 +34,13 @@ class _Held(Generic[Context]):
         return len(self.content) + _OVERHEAD
 
 
-class Place(Generic[Context]):
+class Place:
     """What waits in one session, by number of template, in the order in which it came."""
 
     __slots__ = ("by_number", "octets")
 
     def __init__(self) -> None:
-        self.by_number: dict[int, list[_Held[Context]]] = {}
+        self.by_number: dict[int, list[_Held]] = {}
         self.octets = 0
 
     def counts(self) -> Iterator[tuple[int, int]]:
@@ -45,19 +49,19 @@ class Place(Generic[Context]):
             yield number, len(held)
 
 
-class Pending(Generic[Context]):
+class Pending:
     """What waits in all sessions. The oldest goes when there is too much, or when it has waited too long."""
 
     def __init__(self, *, octets: int | None = None, age_s: float | None = None) -> None:
         """octets: most that is kept. age_s: for how many seconds; 0: nothing is."""
         self._most = OCTETS if octets is None else octets
         self._age_ns = AGE_NS if age_s is None else int(age_s * 1_000_000_000)
-        self._all: OrderedDict[_Held[Context], None] = OrderedDict()
+        self._all: OrderedDict[_Held, None] = OrderedDict()
         self.octets = 0
         self.dropped = 0
         """Data sets that were not kept, or not long enough."""
 
-    def hold(self, place: Place[Context], number: int, context: Context, content: bytes, now_ns: int) -> None:
+    def hold(self, place: Place, number: int, context: Export, content: bytes, now_ns: int) -> None:
         """Keep a data set with its context. now_ns: when it came, 0 if that is unknown."""
         held = _Held(place, number, context, content, now_ns)
         while self._all and 0 < next(iter(self._all)).since_ns < now_ns - self._age_ns:
@@ -74,23 +78,23 @@ class Pending(Generic[Context]):
         place.octets += held.octets
         self.octets += held.octets
 
-    def take(self, place: Place[Context], number: int) -> list[tuple[Context, bytes]]:
+    def take(self, place: Place, number: int) -> list[tuple[Export, bytes]]:
         """Return what waits for a template, and keep it no longer."""
         taken = place.by_number.pop(number, [])
         for held in taken:
             self._release(held)
         return [(held.context, held.content) for held in taken]
 
-    def drop(self, place: Place[Context], number: int) -> None:
+    def drop(self, place: Place, number: int) -> None:
         """Give up what waits for a template."""
         self.dropped += len(self.take(place, number))
 
-    def drop_all(self, place: Place[Context]) -> None:
+    def drop_all(self, place: Place) -> None:
         """Give up all that waits in one session."""
         for number in [*place.by_number]:
             self.drop(place, number)
 
-    def _drop(self, held: _Held[Context]) -> None:
+    def _drop(self, held: _Held) -> None:
         self._release(held)
         waiting = held.place.by_number[held.number]
         waiting.remove(held)  # the oldest of all is the first of its own
@@ -98,7 +102,7 @@ class Pending(Generic[Context]):
             del held.place.by_number[held.number]
         self.dropped += 1
 
-    def _release(self, held: _Held[Context]) -> None:
+    def _release(self, held: _Held) -> None:
         del self._all[held]
         held.place.octets -= held.octets
         self.octets -= held.octets

@@ -1,7 +1,6 @@
 """Records of NetFlow 9 and IPFIX as lines to be: flows, options and templates."""
 
-from collections.abc import Iterator
-from typing import Any
+from __future__ import annotations
 
 from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols import options
@@ -12,6 +11,11 @@ from overflowd_tools.protocols.sessions import Export, Session
 from overflowd_tools.protocols.simple import BOOT
 from overflowd_tools.protocols.templates import FlowBatch
 from overflowd_tools.protocols.times import ENDS, span
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 _SCOPE_ELEMENTS = {(SCOPE_ENTERPRISE, 2): 10, (SCOPE_ENTERPRISE, 5): 145}
 """Scopes of NetFlow 9 that are elements of IANA's: interface and template."""

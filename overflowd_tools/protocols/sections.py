@@ -4,11 +4,16 @@ What a section means may hang on others of its record: from where in the packet 
 what its frame is of, and the header before a payload.
 """
 
-from collections.abc import Sequence
-from itertools import zip_longest
-from typing import NamedTuple
+from __future__ import annotations
 
+from itertools import zip_longest
+
+from overflowd_tools.named import NamedTuple
 from overflowd_tools.protocols.headers import ETHERNET, Members, as_json, decode_header, decode_payload
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _FRAME, _IP, _IP_PAYLOAD, _LABELS, _LABELS_PAYLOAD = 315, 313, 314, 316, 317
 _SECTIONS = {element: element for element in (_FRAME, _IP, _IP_PAYLOAD, _LABELS, _LABELS_PAYLOAD)} | {104: _FRAME}

@@ -4,7 +4,9 @@ NetFlow 5 and 7 count flows, NetFlow 9 datagrams (RFC 3954 section 5.1; some exp
 data records with those of options (RFC 7011 section 3.1). A stream is the traffic of one exporter's domain.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from overflowd_tools.named import NamedTuple
 
 _WINDOW = 1 << 31
 _NEAR = 1000

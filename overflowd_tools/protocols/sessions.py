@@ -3,15 +3,21 @@
 A session is what RFC 7011 section 8 calls a transport session's observation domain: protocol, address, port and domain.
 """
 
-from collections import OrderedDict
-from typing import Any, NamedTuple
+from __future__ import annotations
 
+from collections import OrderedDict
+
+from overflowd_tools.named import NamedTuple
 from overflowd_tools.protocols import options
 from overflowd_tools.protocols.elements import ElementTable
 from overflowd_tools.protocols.layouts import Layout
 from overflowd_tools.protocols.lists import ListDecoder
 from overflowd_tools.protocols.pending import Place
 from overflowd_tools.protocols.sequence import Stream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 FIELD_OCTETS, RATE_OCTETS, PLACE_OCTETS = 400, 200, 200
 """Memory for a field of a template, a sampling rate, and a template's place in a session."""
@@ -38,7 +44,7 @@ class Address:
 
     __slots__ = ("exporter", "fields", "options", "places", "rates", "sessions")
 
-    def __init__(self, exporter: bytes, places: "Places") -> None:
+    def __init__(self, exporter: bytes, places: Places) -> None:
         self.exporter = exporter
         self.sessions: OrderedDict[tuple[str, int, int], Session] = OrderedDict()
         self.options: OrderedDict[int, options.Options] = OrderedDict()
@@ -83,7 +89,7 @@ class Session:
         self.restored: dict[int, int] = {}
         """Templates of an earlier run that were not announced since, and when they were last good, Unix seconds."""
         self.options = options.Options()
-        self.pending: Place[Export] = Place()
+        self.pending: Place = Place()
         self.stream = Stream()
         self.numbers: dict[bool, dict[int, None]] = {False: {}, True: {}}
         """Of the templates, those of options apart."""

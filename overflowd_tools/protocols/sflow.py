@@ -3,15 +3,20 @@
 Sources: sflow.org, sflow_version_5.txt and sflow_drops.txt; RFC 3176 for version 4, and 2 before it.
 """
 
+from __future__ import annotations
+
 import struct
 from functools import lru_cache
-from typing import Final
 
 from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols.dissection import address_text
 from overflowd_tools.protocols.lines import WRITTEN, Decoded, Line
 from overflowd_tools.protocols.sflow_common import common_samples
 from overflowd_tools.protocols.sflow_numbers import ADDRESS_SIZES, COUNTER_SAMPLES, FLOW_SAMPLES, may_begin
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _TWO: Final = struct.Struct("!II")
 _HEADERS: Final = {kind: struct.Struct(f"!8x{size}sIIII") for kind, size in ADDRESS_SIZES.items()}

@@ -1,7 +1,8 @@
 """The samples of sFlow versions 2 and 4 (RFC 3176 section 5), which have no lengths: damage ends the datagram."""
 
+from __future__ import annotations
+
 import struct
-from typing import Final
 
 from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols.dissection import Members, address_text
@@ -11,6 +12,10 @@ from overflowd_tools.protocols.sflow_lines import FlowSample, interface_members,
 from overflowd_tools.protocols.sflow_numbers import ADDRESS_SIZES
 from overflowd_tools.protocols.sflow_records import EXTENDED_BEFORE_5, SAMPLED_BEFORE_5
 from overflowd_tools.protocols.xdr import Reader
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _FLOW, _COUNTERS = 1, 2
 _HEADER = 1

@@ -6,10 +6,11 @@ Runs of fields that take few different values are looked up by their octets, in 
 they were made; octets that do not belong there have no text. Their sample, and any other, is for the careful way.
 """
 
-import struct
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from __future__ import annotations
 
+import struct
+
+from overflowd_tools.named import NamedTuple
 from overflowd_tools.protocols.sflow_numbers import EXPANDED_FLOW_SAMPLE, FLOW_SAMPLE, SAMPLED_HEADER
 from overflowd_tools.protocols.sflow_texts import (
     BESIDE_SIZE,
@@ -24,7 +25,12 @@ from overflowd_tools.protocols.sflow_texts import (
     TAG,
 )
 
-Run = Callable[[bytes, int, int, list[bytes]], tuple[int, int]]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final, TypeAlias
+
+Run: TypeAlias = "Callable[[bytes, int, int, list[bytes]], tuple[int, int]]"
 """(datagram, position, samples left, texts) -> where the first sample begins that is not of this make, samples left.
 
 The texts of those before it have been added: what follows the members of the datagram in a line, from a comma on.

@@ -6,9 +6,13 @@ sflow_http.txt, sflow_application.txt, sflow_nvml.txt, sflow_broadcom_tables.txt
 has the greatest value of its type there, and has it here.
 """
 
-from typing import Any, Final
+from __future__ import annotations
 
 from overflowd_tools.protocols.xdr import Reader, Structure, structure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 _LANE: Final = structure(
     "lane",

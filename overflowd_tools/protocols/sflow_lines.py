@@ -1,7 +1,8 @@
 """The lines of sFlow samples: how what a sample and its records say becomes members, in any version."""
 
+from __future__ import annotations
+
 from functools import lru_cache
-from typing import Final
 
 from overflowd_tools.protocols.dissection import Members
 from overflowd_tools.protocols.headers import decode_header
@@ -10,6 +11,10 @@ from overflowd_tools.protocols.sflow_counters import COUNTERS
 from overflowd_tools.protocols.sflow_numbers import EXTENDED_SWITCH
 from overflowd_tools.protocols.sflow_records import DROP_REASONS, RECORDS
 from overflowd_tools.protocols.xdr import Reader
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 _JSON: Final = (
     *("vlans", "mpls", "quoted", "tunnel", "outer", "carries", "in_internal", "out_internal", "records"),

@@ -1,7 +1,12 @@
 """The numbers of sFlow 5 that tell what is what, and where a sample may begin (sflow.org, sflow_version_5.txt)."""
 
+from __future__ import annotations
+
 import struct
-from typing import Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 FLOW_SAMPLE: Final = 1
 COUNTERS_SAMPLE: Final = 2

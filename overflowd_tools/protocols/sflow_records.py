@@ -6,12 +6,17 @@ sflow_application.txt, and the structure numbers of sflow.org; 1041 to 1043, 220
 sends them.
 """
 
-from typing import Any, Final, NamedTuple
+from __future__ import annotations
 
+from overflowd_tools.named import NamedTuple
 from overflowd_tools.protocols.dissection import Members
 from overflowd_tools.protocols.headers import label_entry
 from overflowd_tools.protocols.sflow_numbers import EXTENDED_ROUTER, EXTENDED_SWITCH
 from overflowd_tools.protocols.xdr import Read, Reader, Structure, structure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
 
 
 class Record(NamedTuple):

@@ -3,9 +3,9 @@
 Source: sflow.org, sflow_version_5.txt and sflow_drops.txt.
 """
 
+from __future__ import annotations
+
 import struct
-from collections.abc import Iterator
-from typing import Final
 
 from overflowd_tools.errors import DecodeError
 from overflowd_tools.protocols.dissection import Members
@@ -32,6 +32,11 @@ from overflowd_tools.protocols.sflow_numbers import (
 )
 from overflowd_tools.protocols.sflow_records import RECORDS
 from overflowd_tools.protocols.xdr import Reader
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Final
 
 _TWO: Final = struct.Struct("!II")
 

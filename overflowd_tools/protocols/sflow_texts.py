@@ -3,13 +3,18 @@
 Octets that no common sample has there give an OddError instead.
 """
 
+from __future__ import annotations
+
 import struct
-from collections.abc import Callable
-from typing import Any, Final
 
 from overflowd_tools.protocols.dissection import address_text
 from overflowd_tools.protocols.headers import ETHERNET, TUNNEL_PORTS
 from overflowd_tools.protocols.sflow_numbers import EXTENDED_ROUTER, EXTENDED_SWITCH, INTERNAL, SAMPLED_HEADER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final
 
 _KEPT: Final = 4096
 _WHOLE: Final = (0, 0x4000)
@@ -40,7 +45,7 @@ class OddError(KeyError):
     """These octets are not those of a common sample."""
 
 
-class _Table(dict[bytes, Any]):
+class _Table(dict[bytes, "Any"]):
     """Octets -> what a function makes of them; emptied when it has grown too large. Raises OddError as that does."""
 
     def __init__(self, read: Callable[..., Any], *arguments: Any) -> None:

@@ -5,16 +5,22 @@ what does need some is shown by the code that shows a record alone (layouts.Reco
 record, which are mostly the same in many. Lines are the same either way.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from __future__ import annotations
+
 from functools import partial
 from itertools import groupby, repeat
 from struct import Struct
-from typing import Any, Final, Literal, NamedTuple
 
+from overflowd_tools.named import NamedTuple
 from overflowd_tools.protocols import options
 from overflowd_tools.protocols.layouts import LIST_TYPES, Layout, Member, Record, order_of, other_version
 from overflowd_tools.protocols.templates import Field, Kind, Part, Spans, Template
 from overflowd_tools.protocols.times import ELEMENTS, END, START, Times, span
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+    from typing import Any, Final, Literal, TypeAlias
 
 _SPECIAL = frozenset({32, 95, 139, 497, *range(70, 80)})
 _RATES = frozenset({48, 302, 304, *options.SAMPLING_ELEMENTS})
@@ -43,7 +49,7 @@ _NO_NUMBERS: dict[int, int | float] = {}
 _TOTALS = {"bcount": ("l2_bcount", "bcount_total"), "pcount": ("pcount_total",)}
 
 
-Clock = Literal["header", "boot", "none"]
+Clock: TypeAlias = 'Literal["header", "boot", "none"]'
 """What tells where an exporter's sysUptime stood at the time of export; systemInitTimeMilliseconds is of the boot."""
 HEADER: Final = "header"
 BOOT: Final = "boot"
@@ -114,14 +120,14 @@ class Simple:
             start = end
         return found
 
-    def _tell(self, told: "_Columns", octets: tuple[bytes, ...]) -> tuple[dict[int, int | float], int | None]:
+    def _tell(self, told: _Columns, octets: tuple[bytes, ...]) -> tuple[dict[int, int | float], int | None]:
         if len(self._told) >= _TOLD_KEPT:
             self._told.clear()
         record = Record(_PartLayout(told.members), [*octets], _no_lists)
         self._told[octets] = record.numbers, record.times.get(_BOOT)
         return self._told[octets]
 
-    def _find_columns(self, *, by_interface: bool) -> "tuple[_Columns, _Columns]":
+    def _find_columns(self, *, by_interface: bool) -> tuple[_Columns, _Columns]:
         """Return the columns that rates and the boot hang on, and those that tell the version of IP."""
         members = self._layout.members
         told = _RATES | {_BOOT} if self._needs_clock else _RATES

@@ -1,11 +1,15 @@
 """What exporters announce anywhere in a capture, found by reading it once before it is decoded (--two-pass)."""
 
-from typing import Any
+from __future__ import annotations
 
 from overflowd_tools.protocols.exporters import ADDRESS_FIELDS, Exporters
 from overflowd_tools.protocols.layouts import Layout
 from overflowd_tools.protocols.options import Options, Values
 from overflowd_tools.protocols.sessions import Export, Session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Survey(Exporters):

@@ -3,10 +3,17 @@
 NetFlow 1 and 5 to 8 have layouts for ever; they are written down in the terms in which NetFlow 9 announces them.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from __future__ import annotations
+
 from enum import Enum
 from types import MappingProxyType
-from typing import Any, NamedTuple
+
+from overflowd_tools.named import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any, TypeAlias
 
 
 class Kind(Enum):
@@ -44,7 +51,7 @@ class Part:
         self.extra = extra
 
 
-Spans = Callable[[bytes, int, int], Iterator[dict[str, Any]]]
+Spans: TypeAlias = "Callable[[bytes, int, int], Iterator[dict[str, Any]]]"
 """(records, export_ms, uptime_ms) -> the times of each as members of the line"""
 
 

@@ -4,9 +4,13 @@ Which rule holds is decided by the elements of the record, never by the version 
 absolute times, and IPFIX the sysUptime of a router.
 """
 
-from typing import Any
+from __future__ import annotations
 
 from overflowd_tools.protocols.values import ntp_microseconds, ntp_nanoseconds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 DAY_MS = 86_400_000
 _NTP_UNLIKELY_MS = 366 * DAY_MS

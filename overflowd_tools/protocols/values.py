@@ -3,12 +3,18 @@
 Exporters send what they like: a length that a type cannot have makes its octets be shown as they are.
 """
 
-from collections.abc import Callable, Container
+from __future__ import annotations
+
 from functools import lru_cache
 from struct import Struct
-from typing import Any, NamedTuple
 
+from overflowd_tools.named import NamedTuple
 from overflowd_tools.protocols.lines import Kind
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container
+    from typing import Any
 
 
 class Decoder(NamedTuple):

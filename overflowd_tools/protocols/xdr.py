@@ -1,12 +1,18 @@
 """External data representation (RFC 4506), read by tables of names and types."""
 
+from __future__ import annotations
+
 import struct
-from collections.abc import Callable
 from math import isfinite
-from typing import Any, Final, NamedTuple
 
 from overflowd_tools.errors import DecodeError
+from overflowd_tools.named import NamedTuple
 from overflowd_tools.protocols.dissection import address_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final, TypeAlias
 
 _INT: Final = struct.Struct("!i")
 _HYPER: Final = struct.Struct("!Q")
@@ -120,7 +126,7 @@ class Reader:
         return self.fixed(self.left).hex()
 
 
-Read = Callable[[Reader], Any]
+Read: TypeAlias = "Callable[[Reader], Any]"
 
 _TYPES: Final[dict[str, Read]] = {
     "": Reader.unsigned,

@@ -4,22 +4,24 @@ Candidates are drawn as among lines (see hits). A record of more units than are 
 one that is depends on nothing but its own numbers.
 """
 
-from collections.abc import Sequence
+from __future__ import annotations
+
 from itertools import accumulate
 from math import ceil
-from typing import TYPE_CHECKING
 
 from overflowd_tools.sampling.hits import CERTAIN, Hits
 from overflowd_tools.sampling.law import PPT, Law
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from random import Random
 
 
 class BatchSampler:
     """Chooses records. How they are cut into batches changes nothing, not even with generators that have a seed."""
 
-    def __init__(self, law: Law, waits: "Random", draws: "Random") -> None:
+    def __init__(self, law: Law, waits: Random, draws: Random) -> None:
         """Draw candidates with waits, and all else with draws."""
         self._law = law
         self._draws = draws

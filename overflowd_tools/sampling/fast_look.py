@@ -5,13 +5,17 @@ all lines at once, and two tables tell the packets from the next two pairs of oc
 it, a line in a few hundred, gets the look of Look.
 """
 
-from collections.abc import Iterator
+from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from overflowd_tools.rendering import FLOW_PREFIX
 from overflowd_tools.sampling.look import SAMPLING_RATE, Look, Looked, beginnings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Octets = NDArray[np.uint8]
 Words = NDArray[np.uint64]

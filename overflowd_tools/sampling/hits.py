@@ -12,14 +12,16 @@ p; h is concave, so from 0 to most it lies above the chord to h(most) = 1/2; and
 1/2. A flow of more units than most is no matter for hits: it is drawn by itself.
 """
 
+from __future__ import annotations
+
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
 from math import ceil, expm1, floor, log, log1p
-from typing import TYPE_CHECKING
 
 from overflowd_tools.sampling.law import PPT
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from random import Random
 
 CERTAIN = 1 << 64
@@ -29,7 +31,7 @@ CERTAIN = 1 << 64
 class Hits:
     """Which flows are hit, at a rate."""
 
-    def __init__(self, rate: float, waits: "Random") -> None:
+    def __init__(self, rate: float, waits: Random) -> None:
         self._waits = waits
         self.most = floor(1 / (2 * (rate + 1 / PPT)))
         """Units of the largest flow that is left to hits; 0 if none is."""

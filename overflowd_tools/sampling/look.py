@@ -4,14 +4,28 @@ The units of a line depend on nothing but the line. They may be too many, where 
 "sampling_rate" belongs to something else; never too few, but for a line that has a member twice.
 """
 
+from __future__ import annotations
+
 import re
-from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
 from itertools import accumulate, repeat
 from operator import itemgetter
-from typing import NamedTuple, Protocol
 
+from overflowd_tools.named import NamedTuple
 from overflowd_tools.rendering import FLOW_PREFIX
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Protocol
+
+    class Lines(Protocol):
+        """Lines, of which few are wanted."""
+
+        def __len__(self) -> int: ...
+
+        def __getitem__(self, index: int, /) -> bytes: ...
+
 
 SAMPLING_RATE = b'"sampling_rate"'
 COMMON_PACKETS = 1000
@@ -23,14 +37,6 @@ PIECE = 1 << 16
 _beginning = itemgetter(slice(len(FLOW_PREFIX) + 4))
 _COUNTED = re.compile(re.escape(FLOW_PREFIX) + rb"(0|[1-9][0-9]{0,14}),")
 _SAMPLED = re.compile(SAMPLING_RATE + rb":([1-9][0-9]{0,8})[,}]")
-
-
-class Lines(Protocol):
-    """Lines, of which few are wanted."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> bytes: ...
 
 
 class Looked(NamedTuple):

@@ -5,10 +5,10 @@ rest, candidates are drawn (see hits), and only they are parsed, and kept with t
 look tells depends on nothing but the line.
 """
 
+from __future__ import annotations
+
 import re
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
 
 from overflowd_tools.errors import RecordError
 from overflowd_tools.records import parse_line
@@ -16,8 +16,11 @@ from overflowd_tools.sampling.hits import CERTAIN, Hits
 from overflowd_tools.sampling.law import PPT, Law, composed
 from overflowd_tools.sampling.look import Look, Looked
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from random import Random
+    from typing import Any
 
 _COUNTER_LIMIT = 1 << 64
 
@@ -28,7 +31,7 @@ _COUNT_AFTER_NAME = re.compile(rb"\s*:\s*(\d+)")
 class Sampler:
     """Keeps some of the flow lines, and every line of another type."""
 
-    def __init__(self, law: Law, waits: "Random", draws: "Random", reject: Callable[[int, str], None]) -> None:
+    def __init__(self, law: Law, waits: Random, draws: Random, reject: Callable[[int, str], None]) -> None:
         """Draw candidates with waits, and all else with draws.
 
         If these are two generators with seeds, then how lines are cut into blocks changes nothing. reject is told
