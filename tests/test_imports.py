@@ -60,7 +60,7 @@ LIBRARIES = {
     "nacl": {"trust/keys.py", "trust/sealing.py"},
     "orjson": {
         *("records.py", "rendering.py"),
-        *("reports/canonical.py", "reports/original.py", "reports/writer.py"),
+        *("reports/canonical.py", "reports/flows.py", "reports/original.py"),
     },
     "numpy": {"sampling/fast_look.py", *(f"columns/{name}.py" for name in ("cells", "digits", "page", "renderer"))},
     "backports": {"decompression.py"},

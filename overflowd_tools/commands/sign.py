@@ -17,7 +17,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import SimpleNamespace
-    from typing import Any
 
     from overflowd_tools.config import Config
     from overflowd_tools.reports import original, writer
@@ -121,24 +120,21 @@ def _read(context: command.Context, maker: Maker) -> Iterator[tuple[stream.Input
 
     There are none of a line that is bad, and none before the first line of a source.
     """
-    from overflowd_tools.reports import canonical
-
     counts = context.counts
     counts |= {"flows": 0, "reports": 0, "other_lines": 0}
     for source in context.inputs():
         yield source, []
         for number, line in source.lines():
             try:
-                record = canonical.loads(line)
-                if not _is_flow(record):
-                    counts["other_lines"] += 1
-                    yield source, line
-                    continue
-                bodies = maker.bodies(record, time.time_ns() // 1_000_000)
+                bodies = maker.bodies_of(line, time.time_ns() // 1_000_000)
             except RecordError as error:
                 reason = str(error)
                 context.reject(source.name, f"line {number}", reason, reason.partition(":")[0])
                 bodies = []
+            if bodies is None:
+                counts["other_lines"] += 1
+                yield source, line
+                continue
             counts["flows"] += bool(bodies)
             counts["reports"] += len(bodies)
             yield source, bodies
@@ -242,12 +238,6 @@ def _kept(context: command.Context, key: PublicKey, serials: Serials) -> Iterato
             yield
         finally:
             state.keep(serials.dump(key.text))
-
-
-def _is_flow(record: dict[str, Any]) -> bool:
-    """Tell a flow, whose type may be missing, from reports of both versions and from all else."""
-    kind = record.get("type")
-    return kind == "flow" or (kind is None and "$schema" not in record and "flowdata" not in record)
 
 
 def _signer(args: SimpleNamespace, serials: Serials) -> tuple[SecretKey, Maker]:

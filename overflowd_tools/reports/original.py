@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from overflowd_tools.errors import KeyFileError, RecordError
-from overflowd_tools.reports import canonical, report, writer
+from overflowd_tools.reports import canonical, flows, report, writer
 from overflowd_tools.trust.keys import SIGNATURE_SIZE, PublicKey
 
 _UPTIME = (0, (1 << 32) - 1)
@@ -39,6 +39,14 @@ class Writer:
         self._key = key
         self._contact = contact
 
+    def bodies_of(self, line: bytes, now_ms: int) -> list[bytes] | None:
+        """Return the same as bodies() for the flow of a line, or None for a line of another type.
+
+        Raises RecordError as bodies() does, and for a line that is no JSON object.
+        """
+        flow = flows.parse(line)
+        return None if flow is None else self.bodies(flow, now_ms)
+
     def bodies(self, flow: dict[str, Any], now_ms: int) -> list[bytes]:
         """Return the text to be signed; complete() makes a report of it.
 
@@ -46,7 +54,7 @@ class Writer:
         values that a report cannot carry.
         """
         body = {
-            "flowdata": {"data": writer.flow_data(flow, FLOW_FIELDS), **writer.sourcetype(flow)},
+            "flowdata": {"data": flows.flow_data(flow, FLOW_FIELDS), **flows.sourcetype(flow)},
             "metadata": {"info": report.INFO, "class": report.CLASS, "time": now_ms / 1000},
             "contact": self._contact.members(),
         }

@@ -292,6 +292,14 @@ def canonical_address(text: str) -> str:
     return inet_ntop(family, inet_pton(family, text))
 
 
+def is_canonical_address(text: bytes) -> bool:
+    """Tell whether a text is an address as inet_ntop(3) writes it."""
+    try:
+        return canonical_address(text.decode()) == text.decode()
+    except (OSError, ValueError):
+        return False
+
+
 def member_object(part: dict[str, Any], name: str) -> dict[str, Any]:
     """Return the member of this name, which is an object. Raises RecordError if it is not."""
     value = part.get(name)

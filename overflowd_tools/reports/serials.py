@@ -4,13 +4,12 @@ import os
 from typing import Any
 
 from overflowd_tools.errors import KeyFileError, RecordError
-from overflowd_tools.reports.canonical import MAX_INTEGER, encode, loads
+from overflowd_tools.reports.canonical import MAX_INTEGER, loads
 from overflowd_tools.reports.report import address, integers
 
 RECIPIENTS = 1 << 16
 """How many recipients are numbered at a time, in at most 24 MB."""
 
-_PPT = 10**12
 _NUMBERS = dict.fromkeys(("seq", "packets", "octets"), (1, MAX_INTEGER)) | {"octets": (0, MAX_INTEGER)}
 
 
@@ -24,14 +23,15 @@ class Serials:
     def __init__(self, recipients: int = RECIPIENTS) -> None:
         self._limit = recipients
         self._epoch = 0
-        self._last: dict[str, list[int]] = {}
+        self._last: dict[bytes, list[int]] = {}
         self._start_epoch()
 
-    def next(self, recipient: str, packets: int = 1, octets: int = 0) -> tuple[int, int, int, int]:
+    def next(self, recipient: bytes, packets: int = 1, octets: int = 0) -> tuple[int, int, int, int]:
         """Count one more report to this recipient, which stands for so many packets and octets.
 
-        Returns the epoch, the number of the report in it, from 1, and the packets and octets that all of them
-        stand for; these two stay at 2^53-1 once they are there.
+        recipient: the text of its address, in the form that reports use; empty for reports to nobody. Returns the
+        epoch, the number of the report in it, from 1, and the packets and octets that all of them stand for; these two
+        stay at 2^53-1 once they are there.
         """
         numbers = self._last.get(recipient)
         if numbers is None or numbers[0] == MAX_INTEGER:
@@ -47,10 +47,9 @@ class Serials:
 
     def dump(self, key: str) -> bytes:
         """Return all this as lines of JSON, to go on from there another time; key is the text of the one that signs."""
-        text = bytearray(encode({"epoch": self._epoch, "key": key}) + b"\n")
+        text = bytearray(b'{"epoch":%d,"key":"%s"}\n' % (self._epoch, key.encode()))
         for recipient, (seq, packets, octets) in self._last.items():
-            # At once, since the encoder gives each of its texts some thousand octets.
-            text += encode({"octets": octets, "packets": packets, "seq": seq, "to": recipient}) + b"\n"
+            text += b'{"octets":%d,"packets":%d,"seq":%d,"to":"%s"}\n' % (octets, packets, seq, recipient)
         return bytes(text)
 
     def load(self, data: bytes, key: str) -> bool:
@@ -77,16 +76,8 @@ class Serials:
         self._last = {}
 
 
-def estimate(counted: int, sampling_rate: int, p_ppt: int) -> int:
-    """Return what a count stands for: multiplied by the sampling rate, divided by the probability (Horvitz, Thompson).
-
-    Rounded to the nearest integer, and halves up, so that every reader of the reports comes to the same sum.
-    """
-    return (2 * counted * sampling_rate * _PPT + p_ppt) // (2 * p_ppt)
-
-
-def _numbers(line: dict[str, Any]) -> tuple[str, list[int]]:
+def _numbers(line: dict[str, Any]) -> tuple[bytes, list[int]]:
     numbers, recipient = integers(line, _NUMBERS), line["to"]
     if recipient != "" and address(line, "to") != recipient:  # it is empty for reports to nobody
         raise RecordError("to is not in the canonical form of addresses")
-    return recipient, [numbers["seq"], numbers["packets"], numbers["octets"]]
+    return recipient.encode(), [numbers["seq"], numbers["packets"], numbers["octets"]]

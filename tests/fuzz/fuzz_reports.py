@@ -74,7 +74,7 @@ def remember(data: bytes) -> None:
             return
     except KeyFileError:
         return
-    epoch, seq, packets, octets = numbers.next("::1", 5, 7)
+    epoch, seq, packets, octets = numbers.next(b"::1", 5, 7)
     assert 0 <= epoch <= canonical.MAX_INTEGER
     assert 1 <= seq <= canonical.MAX_INTEGER
     assert max(packets, octets) <= canonical.MAX_INTEGER

@@ -344,9 +344,3 @@ def test_what_is_left_out_where_there_is_no_room():
             assert "total" in metadata or "why" not in metadata
             seen.add(("total" in metadata, "why" in metadata))
     assert seen >= {(True, True), (True, False), (False, False)}
-
-
-def test_an_aggregate_of_flows_has_nobody_to_report_to():
-    flow = {"type": "flow", "source": "netflow8", "saddr": "192.0.2.0", "daddr": "198.51.100.0", "pcount": 9}
-    with pytest.raises(RecordError, match="an aggregate of flows has no ends to report to"):
-        writer.flow_data(flow, report.FLOW_FIELDS)
