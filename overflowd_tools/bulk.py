@@ -12,6 +12,7 @@ from overflowd_tools.capture.plain import Datagram, PlainRun
 from overflowd_tools.protocols.accounting import Accounts
 from overflowd_tools.protocols.detect import Rates
 from overflowd_tools.protocols.netflow import NETFLOW5
+from overflowd_tools.protocols.sequence import Stream
 from overflowd_tools.records import is_far, origin
 
 TYPE_CHECKING = False
@@ -39,7 +40,8 @@ class Bulk:
         """Yield index and place of the datagrams that have to be decoded, each after those before it are gathered."""
         data, timestamp_ns = run.data, run.timestamp_ns
         unpack, header_length, length = _HEADER5.unpack_from, _HEADER5.size, NETFLOW5.length
-        stream_of, rate_of, add = self._stream_of, self._rate_of, self._add
+        add = self._add
+        known: dict[tuple[bytes, int, int], tuple[Stream | None, bytes]] = {}
         taken = flows = 0
         for index, datagram in enumerate(run.datagrams):
             exporter, _, start, stop = datagram
@@ -47,7 +49,10 @@ class Bulk:
             if octets >= length:
                 version, count, uptime_ms, seconds, nanoseconds, sequence, domain, sampling = unpack(data, start)
                 if version == 5 and octets == length * count and nanoseconds < 1_000_000_000:
-                    stream = stream_of(("netflow5", exporter, domain, "", None))
+                    found = known.get((exporter, domain, sampling))
+                    if found is None:
+                        found = known[exporter, domain, sampling] = self._find(exporter, domain, sampling)
+                    stream, start_of_head = found
                     export_ms = seconds * 1000 + nanoseconds // 1_000_000
                     if (
                         stream
@@ -57,8 +62,7 @@ class Bulk:
                     ):
                         stream.messages += 1
                         stream.expected = sequence + count & 0xFFFFFFFF
-                        rate = (rate_of and rate_of(exporter)) or sampling & 0x3FFF or 1
-                        head = b"%s%d" % (origin("netflow5", exporter, domain, rate), export_ms)
+                        head = b"%s%d" % (start_of_head, export_ms)
                         add(NETFLOW5, (head, data[start + header_length : stop], export_ms, uptime_ms))
                         taken += 1
                         flows += count
@@ -66,7 +70,14 @@ class Bulk:
             self._count(taken, flows)
             taken = flows = 0
             yield index, datagram
+            known.clear()  # another stream may be there now, and one may be gone
         self._count(taken, flows)
+
+    def _find(self, exporter: bytes, domain: int, sampling: int) -> tuple[Stream | None, bytes]:
+        """Return the stream of an exporter's engine, and how the head of its flows begins."""
+        rate = (self._rate_of and self._rate_of(exporter)) or sampling & 0x3FFF or 1
+        stream = self._stream_of(("netflow5", exporter, domain, "", None))
+        return stream, origin("netflow5", exporter, domain, rate)
 
     def _count(self, datagrams: int, flows: int) -> None:
         self._counts["packets"] += datagrams

@@ -277,6 +277,11 @@ class _Fragments(dict["Any", bytes]):
         return text
 
 
+def fields_text(fields: list[Field]) -> Callable[[bytes], bytes]:
+    """Return what makes the part of the line of fields that stand side by side, from their octets."""
+    return _Run(fields).text
+
+
 class _Run:
     """Fields that stand side by side in records and in lines."""
 

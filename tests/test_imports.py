@@ -62,7 +62,10 @@ LIBRARIES = {
         *("records.py", "rendering.py"),
         *("reports/canonical.py", "reports/flows.py", "reports/original.py"),
     },
-    "numpy": {"sampling/fast_look.py", *(f"columns/{name}.py" for name in ("cells", "digits", "page", "renderer"))},
+    "numpy": {
+        "sampling/fast_look.py",
+        *(f"columns/{name}.py" for name in ("cells", "digits", "fragments", "page", "renderer")),
+    },
     "backports": {"decompression.py"},
     "compression": {"decompression.py"},
     "tqdm": {"command.py"},

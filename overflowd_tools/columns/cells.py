@@ -5,7 +5,7 @@ other garbage, and is what rendering.py writes for the same field, byte for byte
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -24,6 +24,10 @@ _INTEGERS = {
     length: (np.dtype(f">u{size}"), np.dtype(np.intp if size <= 2 else f"u{size}")) for length, size in _SIZES.items()
 }
 """Length of an integer in octets -> its type on the wire, once it is padded, and the one to count with."""
+_LOW = 10**8
+"""Numbers below it are quick to divide."""
+_MARGIN = bytes(8)
+"""Before the first record, so that fields of odd lengths can be read with what is before them."""
 _SUSPECT = b',"time_suspect":true'
 _ICMP_FORM = b',"icmp_type":%d,"icmp_code":%d'
 
@@ -40,7 +44,7 @@ class Batch:
         heads, records, exports, uptimes = zip(*runs, strict=True)
         self.heads = heads
         self.length = length
-        self.records = b"".join(records)
+        self.records = b"".join([_MARGIN, *records])
         self.counts = np.array([len(octets) // length for octets in records])
         self.base = np.array(exports) + (1 << 31)
         self.shift = np.array(uptimes) + (1 << 31)
@@ -59,7 +63,17 @@ class Block:
         self.first_and_last = int(runs[0]), int(runs[-1])
         self.times: dict[str, Array] = {}
         """start_ms and end_ms of each row, uint64, once their columns are made."""
-        self._start = start * batch.length
+        self._start = len(_MARGIN) + start * batch.length
+
+    @cached_property
+    def base(self) -> Array:
+        """That of the batch, for each row."""
+        return self.batch.base.take(self.runs)
+
+    @cached_property
+    def shift(self) -> Array:
+        """That of the batch, for each row."""
+        return self.batch.shift.take(self.runs)
 
     def octets(self, offset: int, length: int) -> Array:
         """Return a field of each row as rows of octets."""
@@ -69,14 +83,11 @@ class Block:
     def integers(self, offset: int, length: int) -> Array:
         """Return a field of 1 to 8 octets of each row as an integer: intp up to 2 octets, uint32 up to 4, or uint64."""
         wire, number = _INTEGERS[length]
-        if wire.itemsize == length:
-            start, steps = self._start + offset, (self.batch.length,)
-            values: Array = np.ndarray((self.rows,), wire, self.batch.records, start, steps)
-        else:
-            padded = np.zeros((self.rows, wire.itemsize), np.uint8)
-            padded[:, wire.itemsize - length :] = self.octets(offset, length)
-            values = padded.view(wire)[:, 0]
-        return values.astype(number)
+        start, steps = self._start + offset + length - wire.itemsize, (self.batch.length,)
+        values: Array = np.ndarray((self.rows,), wire, self.batch.records, start, steps).astype(number)
+        if wire.itemsize > length:
+            values &= number.type((1 << 8 * length) - 1)
+        return values
 
 
 class Made(NamedTuple):
@@ -165,9 +176,9 @@ class Texts:
 def _chosen(texts: Sequence[bytes], chosen: Array, suffix: bytes) -> Made:
     """Return a text for each row, of these."""
     items, lengths = digits.table(texts, suffix)
-    shortest = int(lengths.min())
-    varying = lengths - shortest
-    return Made(items.take(chosen), shortest + len(suffix), varying.take(chosen) if varying.any() else None)
+    shortest = min(map(len, texts))
+    varying = None if shortest + len(suffix) == items.itemsize else (lengths - shortest).take(chosen)
+    return Made(items.take(chosen), shortest + len(suffix), varying)
 
 
 class SmallNumbers(_Fixed):
@@ -176,14 +187,13 @@ class SmallNumbers(_Fixed):
     def __init__(self, offset: int, length: int, rows: int, suffix: bytes) -> None:
         super().__init__(rows, 4 * length, suffix)
         self._field = offset, length
-        self._table = digits.four_digits() if length == 1 else digits.five_digits()
+        self._table = digits.of_octets() if length == 1 else digits.of_octet_pairs()
         self._digits = self._place(0, f"u{4 * length}")
 
     def make(self, block: Block) -> list[Made]:
         """Return the items of a block."""
-        values = block.integers(*self._field)
-        self._digits[: block.rows] = self._table.take(values)
-        return [self._made(block, digits.lengths().take(values))]
+        self._digits[: block.rows] = texts = self._table.take(block.integers(*self._field))
+        return [self._made(block, texts.view(np.uint8)[:: texts.itemsize])]
 
 
 class Numbers(_Fixed):
@@ -200,10 +210,11 @@ class Numbers(_Fixed):
         """Return the items of a block."""
         values = self._read(block)
         least, most = int(values.min()), int(values.max())
-        longest = len(str(most))
-        lengths: Array | int = longest
-        if len(str(least)) < longest:
-            lengths = digits.powers_of_ten(values.dtype)[: longest - 1].searchsorted(values, side="right") + 1
+        lengths: Array | int = len(str(most))
+        if len(str(least)) < lengths:
+            lengths = digits.lengths(values, least, most)
+        if values.itemsize == 8 and most // _LOW == least // _LOW:
+            values = (values - values.dtype.type(most // _LOW * _LOW)).astype(np.uint32)
         table = digits.four_digits()
         for group in self._groups:
             if least == most:
@@ -305,7 +316,7 @@ class ICMPCodes(_Fixed):
         ports = block.integers(*self._dport)[rows]
         told = (ports <= 0xFFFF) & ((protocols[rows] == ICMP) | (ports > 0xFF))
         rows, ports = rows[told], ports[told].astype(np.intp)
-        for port in np.unique(ports[self._lengths[ports] == 0]).tolist():
+        for port in {*ports[self._lengths[ports] == 0].tolist()}:
             text = _ICMP_FORM % icmp_of_port(ICMP, port)
             self._texts[port], self._lengths[port] = text.rjust(self._texts.itemsize), len(text)
         self._codes[rows] = self._texts[ports]
@@ -344,9 +355,8 @@ def of_uptime(offset: int, length: int) -> Read:
     """Return what reads a moment of sysUptime as Unix milliseconds (see times.from_uptime)."""
 
     def read(block: Block) -> Array:
-        batch, runs = block.batch, block.runs
-        ago = batch.shift.take(runs) - block.integers(offset, length) & 0xFFFFFFFF
-        moments: Array = batch.base.take(runs) - ago
+        ago = block.shift - block.integers(offset, length) & 0xFFFFFFFF
+        moments: Array = block.base - ago
         if moments.min() < 0:
             raise NotByColumnsError
         return moments.view(np.uint64)

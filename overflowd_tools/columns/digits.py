@@ -16,9 +16,11 @@ COLON, NOTHING = 1 << 16, (1 << 16) + 1
 
 def table(texts: Sequence[bytes], suffix: bytes) -> tuple[Array, Array]:
     """Return texts as items of one width, each with the suffix at its end, and their lengths without it."""
-    lengths = [len(text) for text in texts]
+    lengths = [*map(len, texts)]
     longest = max(lengths)
-    octets = b"".join([text.rjust(longest) + suffix for text in texts])
+    if min(lengths) < longest:
+        texts = [text.rjust(longest) for text in texts]
+    octets = suffix.join(texts) + suffix
     return np.frombuffer(octets, f"V{longest + len(suffix)}"), np.array(lengths)
 
 
@@ -29,24 +31,33 @@ def four_digits() -> Array:
 
 
 @cache
-def five_digits() -> Array:
-    """Return decimal digits in eight octets, for every number of 16 bits."""
+def of_octets() -> Array:
+    """Return up to three decimal digits at the end of four octets, for every octet; the first one says how many."""
+    return _told(four_digits()[:256])
+
+
+@cache
+def of_octet_pairs() -> Array:
+    """Return up to five decimal digits at the end of eight octets, for every 16 bits; the first one says how many."""
     numbers = np.arange(1 << 16)
     four = four_digits()
-    return _text_of(np.stack([four[numbers // 10_000], four[numbers % 10_000]], axis=1))
+    return _told(np.stack([four[numbers // 10_000], four[numbers % 10_000]], axis=1))
 
 
-@cache
-def lengths() -> Array:
-    """Return how many decimal digits each number of 16 bits has."""
-    numbers = np.arange(1 << 16)
-    return np.searchsorted([10, 100, 1000, 10_000], numbers, side="right").astype(np.uint8) + np.uint8(1)
+def _told(digits: Array) -> Array:
+    """Return numbers from 0 on with how many digits they have in the first octet."""
+    octets = np.array(digits).view(np.uint8).reshape(len(digits), -1)
+    octets[:, 0] = lengths(np.arange(len(digits)), 0, len(digits) - 1)
+    return _text_of(octets)
 
 
-@cache
-def powers_of_ten(dtype: np.dtype[Any]) -> Array:
-    """Return 10, 100 and so on, as far as the type goes."""
-    return np.array([10**power for power in range(1, len(str(np.iinfo(dtype).max)))], dtype)
+def lengths(values: Array, least: int, most: int) -> Array:
+    """Return how many decimal digits each number has. least, most: of the numbers."""
+    shortest, longest = len(str(least)), len(str(most))
+    found = np.full(len(values), shortest, np.uint8)
+    for digits in range(shortest, longest):
+        found += values >= 10**digits
+    return found
 
 
 @cache

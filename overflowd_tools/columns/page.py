@@ -5,6 +5,7 @@ import numpy as np
 from overflowd_tools.columns.digits import Array
 
 _VIEWS = 4096
+_KEPT_FREE = 1 << 23
 
 
 class Page:
@@ -12,6 +13,7 @@ class Page:
 
     def __init__(self) -> None:
         self._margin = 0
+        bytes(_KEPT_FREE)  # once it has freed this, malloc(3) keeps so much instead of getting it from the kernel anew
         self._octets = np.empty(0, np.uint8)
         self._text = memoryview(b"")
         self._views: dict[tuple[int, int], Array] = {}

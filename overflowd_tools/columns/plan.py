@@ -1,14 +1,15 @@
 """Which columns the lines of a template consist of."""
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from functools import partial
 from itertools import accumulate, groupby
 from typing import NamedTuple
 
 from overflowd_tools.columns import cells
 from overflowd_tools.columns.cells import Column, Place
+from overflowd_tools.columns.fragments import LONGEST, Fragments
 from overflowd_tools.protocols.templates import Field, Kind, Part, Template
-from overflowd_tools.rendering import FLOW_PREFIX, member, members_text, octets_text, section_of
+from overflowd_tools.rendering import FLOW_PREFIX, fields_text, member, members_text, octets_text, section_of
 
 NO_PCOUNT = b'{"type":"flow"'
 """How lines without a packet count begin."""
@@ -104,10 +105,14 @@ def _parts(template: Template) -> dict[Part, list[Place]]:
 
 def columns_of(template: Template, rows: int) -> list[Column]:
     """Return the columns of a line in their order. rows: the most of a block."""
+    return _columns(_pieces(template), rows)
+
+
+def _columns(pieces: Iterable[Piece], rows: int) -> list[Column]:
     columns: list[Column] = []
     make: Make = cells.Constant
     text = b""
-    for piece in _pieces(template):
+    for piece in pieces:
         if isinstance(piece, bytes):
             text += piece
         else:
@@ -121,7 +126,9 @@ def _pieces(template: Template) -> Iterator[Piece]:
     line = _Line()
     for section, group in groupby(_placed(template), lambda placed: section_of(placed.field)):
         run = [*group]
-        if section not in ("padding", "part"):
+        if section in ("core", "rest"):
+            line.add_still(section, run)
+        elif section not in ("padding", "part"):
             for placed in run:
                 line.add(section, placed)
         if section == "core" and template.icmp_in_port and any(placed.field.name == "protocol" for placed in run):
@@ -150,13 +157,18 @@ class _Line:
         self.times: list[Piece] = []
         self.rest: list[Piece] = []
         self.extra: list[Piece] = []
-        self._sections = {"core": self.core, "rest": self.rest, "extra": self.extra}
+        self._sections = {"core": self.core, "rest": self.rest}
+
+    def add_still(self, section: str, run: list[_Placed]) -> None:
+        """Add fields that stand side by side and take few different values."""
+        for some in _short_runs(run):
+            self._sections[section] += _fragments(some) if len(some) > 1 else _member(some[0])
 
     def add(self, section: str, placed: _Placed) -> None:
         """Add a field."""
         field = placed.field
-        if section in self._sections:
-            self._sections[section].extend(_member(placed))
+        if section == "extra":
+            self.extra.extend(_member(placed))
             return
         if section == "pcount":
             self.pcount = [FLOW_PREFIX, _number(placed)]
@@ -187,6 +199,32 @@ def _icmp(template: Template) -> Make:
     """Return what makes the column of type and code of ICMP."""
     places = {placed.field.name: placed.place for placed in _placed(template) if not placed.field.extra}
     return partial(cells.ICMPCodes, places["protocol"], places["dport"])
+
+
+def _short_runs(run: list[_Placed]) -> Iterator[list[_Placed]]:
+    """Yield fields in runs that can be looked up as one; text is shown at lengths that its octets do not tell."""
+    some: list[_Placed] = []
+    octets = 0
+    for placed in run:
+        length = placed.field.length if placed.field.kind is not Kind.TEXT else LONGEST + 1
+        octets += length
+        if some and octets > LONGEST:
+            yield some
+            some, octets = [], length
+        some.append(placed)
+    yield some
+
+
+def _fragments(run: list[_Placed]) -> list[Piece]:
+    """Return several members of the line in one piece."""
+    pieces = [piece for placed in run for piece in _member(placed)]
+
+    def others(rows: int, suffix: bytes) -> list[Column]:
+        return _columns([*pieces, suffix], rows)
+
+    fields = [placed.field for placed in run]
+    place = run[0].offset, sum(field.length for field in fields)
+    return [partial(Fragments, place, fields_text(fields), others)]
 
 
 def _member(placed: _Placed) -> list[Piece]:
