@@ -28,6 +28,8 @@ _YEARS = 1_000_000_000
 """Of seconds: more than any capture is long."""
 NUMPY_AFTER = 70_000
 """Flows after which there are likely so many more that importing numpy is worth its time."""
+NUMPY_FOR = 200_000
+"""Flows of a file, going by its size and what it began with, for which numpy is worth that from there."""
 
 
 def options() -> Options:
@@ -155,11 +157,15 @@ class _Decoder:
     def _decode(self, source: Input) -> None:
         self._name = source.name
         self._captures.begin()
+        counts, before, octets = self._captures.counts, self._captures.counts["flows"], 0
+        size = os.fstat(source.fileno()).st_size  # of what is no file: 0
         for chunk in source.chunks(CHUNK):
-            if self._may_use_numpy and self._captures.counts["flows"] >= NUMPY_AFTER:
+            flows = counts["flows"]
+            if self._may_use_numpy and (flows >= NUMPY_AFTER or (flows - before) * size > NUMPY_FOR * octets):
                 self._may_use_numpy = False
                 command.with_numpy(self._captures.use_numpy)
             self._captures.feed(chunk)
+            octets += len(chunk)
             if self._captures.finished:
                 break
         if not (self._context.stop or source.failed):  # else it is the end of what we get, and not of the input

@@ -218,6 +218,32 @@ def test_a_slow_pipe(run, size):
     assert (done.status, done.told, done.flows) == (0, [], expected(*MIXED[:2]))
 
 
+@pytest.mark.parametrize(
+    ("seen", "expected_of_file", "as_file", "used"),
+    [(10_000, 390, True, True), (10_000, 410, True, False), (10_000, 1, False, False), (200, 10_000, False, True)],
+    ids=["a large file", "a small file", "a pipe", "many flows"],
+)
+def test_numpy_is_used_from_where_it_seems_worth_its_time(
+    run, tmp_path, monkeypatch, seen, expected_of_file, as_file, used
+):
+    pytest.importorskip("numpy")
+    datagrams = [("netflow5", netflow.random_datagram(number, "netflow5", 20)) for number in range(20)]
+    capture = build.pcap(*(frame4(data) for _, data in datagrams))
+    half = 24 + (len(capture) - 24) // 2
+    flows_before = []
+    monkeypatch.setattr(decode, "CHUNK", half)
+    monkeypatch.setattr(decode, "NUMPY_AFTER", seen)
+    monkeypatch.setattr(decode, "NUMPY_FOR", expected_of_file)
+    monkeypatch.setattr(
+        decode.command, "with_numpy", lambda use: (use(), flows_before.append(use.__self__.counts["flows"]))
+    )
+    file = tmp_path / "flows.pcap"
+    file.write_bytes(capture)
+    done = run(file) if as_file else run(stdin=[capture[:half], capture[half:]])
+    assert (done.status, done.told, done.flows) == (0, [], expected(*datagrams))
+    assert flows_before == [200] * used
+
+
 def test_files_in_their_order(run, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     one.write_bytes(build.pcap(frame4(MIXED[0][1])))
