@@ -144,9 +144,10 @@ class _ToEnds:
     def admit(self, report: Report | Sealed, payload: bytes) -> udp.Peer | str:
         """Return where this report goes, or why it does not go."""
         flow = report.flow or _digest(payload)
-        if report.to is None:
+        to = report.to
+        if to is None:
             return "no recipient"
-        address = addresses.pack_address(report.to)
+        address = addresses.pack_address(to)
         if address is None:
             return "not an address"
         if reason := self._deny.reason(address):
@@ -233,11 +234,11 @@ class _Delivery:
             reason = "batch"
         else:
             reason = self._attempt(report, self._datagram)
-        self._settle(report.to, reason)
+        self._settle(report, reason)
 
     def deliver_sealed(self, sealed: Sealed) -> None:
         """Send a sealed report, unless there is a reason not to."""
-        self._settle(sealed.to, self._attempt(sealed, type(sealed).datagram))
+        self._settle(sealed, self._attempt(sealed, type(sealed).datagram))
 
     def pass_over(self) -> None:
         """Count a line that is no report; nothing comes after this command that could take it."""
@@ -271,7 +272,7 @@ class _Delivery:
             return peer
         return self._sender.send(peer, payload) if self._sender else None
 
-    def _settle(self, to: str | None, reason: str | None) -> None:
+    def _settle(self, report: Report | Sealed, reason: str | None) -> None:
         if reason:
             self._refusals[reason] += 1
             self._context.counts["refused"] += 1
@@ -279,7 +280,7 @@ class _Delivery:
         else:
             self._context.counts[self._done] += 1
         if self._logs:
-            self._log(to, reason)
+            self._log(report.to, reason)
 
     def _log(self, to: str | None, reason: str | None) -> None:
         line = {"to": to, "via": self._route.via, "decision": "refused" if reason else self._done, "reason": reason}

@@ -103,7 +103,8 @@ def from_members(members: dict[str, Any]) -> report.Report:
         raise RecordError("the signed text says something else than the rest of the report")
     time_ms = round(inner["metadata"]["time"] * 1000)
     text = _text(inner, key, signed, signature)
-    return report.Report(1, key, signed, signature, time_ms, None, None, b"", text)
+    contact = report.written_contact(inner["contact"]) if "contact" in inner else ""
+    return report.Report(1, key, signed, signature, time_ms, None, (), text, contact=contact)
 
 
 def _text(body: dict[str, Any], key: PublicKey, signed: bytes, signature: bytes) -> bytes:

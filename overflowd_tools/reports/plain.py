@@ -28,14 +28,12 @@ _MIDDLE = re.compile(
     rb'(?:,"flags":UINT16|)(?:,"pcount":NATURAL|)(?:,"protocol":(UINT8)|),"saddr":"(?P<saddr>ADDRESS)"'
     rb'(?:,"sport":(UINT16)|)(?:,"start_ms":NATURAL|)(?:,"tos":UINT8|)\}'
     rb'(?:,"sourcetype":\{"type":"[A-Za-z_-]{1,32}+"(?:,"version":UINT16|)\}|)\}'
-    rb',"metadata":\{"class":"INFORMATIONAL","epoch":NATURAL,"expires_ms":(NATURAL),"info":"FLOWSEEN"'
+    rb',"metadata":\{"class":"INFORMATIONAL","epoch":(NATURAL),"expires_ms":(NATURAL),"info":"FLOWSEEN"'
     rb'(?:,"p_ppt":(?:[1-9][0-9]{0,11}|1000000000000)|),"role":"(?:dst|(?P<is_source>src))"'
-    rb'(?:,"sampling_rate":[1-9][0-9]{0,14}+|),"seq":NATURAL,"time_ms":(NATURAL)'
+    rb'(?:,"sampling_rate":[1-9][0-9]{0,14}+|),"seq":(NATURAL),"time_ms":(NATURAL)'
     rb',"to":"(?(is_source)(?P=saddr)|(?P=daddr))"'
-    rb'(?:,"total":\{"octets":NATURAL,"packets":NATURAL,"reports":NATURAL\}|)(?:,"why":\[RULE(?:,RULE){0,15}\]|)\}'
-    rb',"signature":\{(?P<batch>"batch":\{"count":([1-9][0-9]{0,3}),"index":(NATURAL),"path":"([^"\\]*+)"\},|)'.replace(
-        b"ADDRESS", _ADDRESS
-    )
+    rb'(?:,"total":\{"octets":(NATURAL),"packets":(NATURAL),"reports":NATURAL\}|)(?:,"why":\[RULE(?:,RULE){0,15}\]|)\}'
+    rb',"signature":\{(?P<batch>"batch":\{[^{}]*+\},|)'.replace(b"ADDRESS", _ADDRESS)
     .replace(b"NATURAL", _NATURAL)
     .replace(b"UINT16", _UINT16)
     .replace(b"UINT8", _UINT8)
@@ -47,6 +45,7 @@ _BEGINNING = re.compile(
     rb'\{"\$schema":"overflowd-report/2","contact":\{"email":"([^"\\]+)","identity":"([^"\\]+)"\},"flowdata":\{"data":\{'
 )
 _KEY = re.compile(rb'"key":"(RW[A-Za-z0-9+/]{54})","signature":"')
+_BATCH = re.compile(rb'"batch":\{"count":([1-9][0-9]{0,3}),"index":(0|[1-9][0-9]{0,3}),"path":"([^"\\]*+)"\},')
 _ENDS = tuple(b'%c=="}}' % last for last in b"AQgw")  # the base64 of 64 octets, whose last bits are 0, and the end
 _SIGNATURE_AT = -88 - len(b'"}}')
 _UNSIGNED_AT = _SIGNATURE_AT - len(b',"signature":"')
@@ -62,6 +61,7 @@ class _Sender(NamedTuple):
     beginning: bytes
     """Of the line, up to where the flow begins."""
     key: PublicKey
+    contact: str
 
 
 _senders: dict[bytes, _Sender] = {}
@@ -78,9 +78,8 @@ def read(line: bytes) -> Report | None:
     match = _fitting(line, len(sender.beginning), len(line) + _KEY_AT)
     if not match or not line.endswith(_ENDS):
         return None
-    daddr, dport, protocol, saddr, sport, expires_ms, is_source, time_ms, member, count, index, path = match.groups(
-        UNKNOWN
-    )
+    groups = match.groups(UNKNOWN)
+    daddr, dport, protocol, saddr, sport, epoch, expires, is_source, seq, time, octets, packets, member = groups
     if (b":" in saddr or b":" in daddr) and not (_is_address(saddr) and _is_address(daddr)):
         return None
     signed, proof = line[:_UNSIGNED_AT] + b"}}", None
@@ -89,26 +88,36 @@ def read(line: bytes) -> Report | None:
         if len(signature) != SIGNATURE_SIZE:  # it has characters that decoders skip
             return None
         if member:
-            proof = batch.read({"count": int(count), "index": int(index), "path": path.decode()}, signature)
+            proof = _proof(member, signature)
             start, end = match.span("batch")
             signed, signature = signed[:start] + signed[end:], b""
     except (ValueError, RecordError):
         return None
-    role, to = (b"src", saddr) if is_source != UNKNOWN else (b"dst", daddr)
-    flow = b" ".join((role, saddr, daddr, sport, dport, protocol))
+    ends = (b"dst" if is_source == UNKNOWN else b"src", saddr, daddr, sport, dport, protocol)
+    numbers = (epoch, seq, packets, octets)
     return _new(
-        Report, (2, sender.key, signed, signature, int(time_ms), int(expires_ms), to.decode(), flow, line, proof)
+        Report,
+        (2, sender.key, signed, signature, int(time), int(expires), ends, line, proof, sender.contact, numbers),
     )
+
+
+def _proof(member: bytes, signature: bytes) -> batch.Proof:
+    """Return the proof of a report of a batch. Raises RecordError or ValueError."""
+    fields = _BATCH.fullmatch(member)
+    if not fields:
+        raise RecordError("batch in another spelling")
+    count, index, path = fields.groups()
+    return batch.read({"count": int(count), "index": int(index), "path": path.decode()}, signature)
 
 
 def _meet(line: bytes) -> _Sender | None:
     """Return the sender of what may be a report, and remember it."""
     beginning, key = _BEGINNING.match(line), _KEY.fullmatch(line[_KEY_AT:_SIGNATURE_AT])
-    if not beginning or not key or not _is_contact(*beginning.groups()):
+    if not beginning or not key:
         return None
     try:
-        sender = _Sender(beginning[0], PublicKey.parse(key[1].decode()))
-    except KeyFileError:
+        sender = _Sender(beginning[0], PublicKey.parse(key[1].decode()), _contact(*beginning.groups()))
+    except (KeyFileError, RecordError, UnicodeDecodeError):
         return None
     if len(_senders) >= _SENDERS:
         _senders.clear()
@@ -117,15 +126,12 @@ def _meet(line: bytes) -> _Sender | None:
 
 
 @lru_cache(maxsize=4096)
-def _is_contact(email: bytes, identity: bytes) -> bool:
-    try:
-        contact = {"email": email.decode(), "identity": identity.decode()}
-        report.check_contact(contact)
-        for text in contact.values():
-            canonical.encode_text(text)
-    except (UnicodeDecodeError, RecordError):
-        return False
-    return True
+def _contact(email: bytes, identity: bytes) -> str:
+    contact = {"email": email.decode(), "identity": identity.decode()}
+    report.check_contact(contact)
+    for text in contact.values():
+        canonical.encode_text(text)
+    return report.written_contact(contact)
 
 
 def _is_address(text: bytes) -> bool:

@@ -37,8 +37,9 @@ FLOW_FIELDS = {
 }
 """The integers of a flow in a report, and their ranges; saddr and daddr go with them, nothing else."""
 FLOW_NAMES = ("saddr", "daddr", "sport", "dport", "protocol")
-"""What makes two flows the same one, in the order in which Report.flow has it; UNKNOWN stands for what is absent."""
+"""What makes two flows the same one."""
 UNKNOWN = b"-"
+"""Stands for what a report does not have."""
 SAMPLING_FIELDS = {"p_ppt": (1, 10**12), "sampling_rate": (1, canonical.MAX_INTEGER)}
 """What tells a receiver for how many packets one report stands."""
 
@@ -69,14 +70,28 @@ class Report(NamedTuple):
     """The 64 octets; none in a batch, where the proof has those of the root: no datagram carries them."""
     time_ms: int
     expires_ms: int | None
-    to: str | None
-    """The address of the recipient."""
-    flow: bytes
-    """The same for all reports on one flow to one end of it: role, addresses, ports and protocol, as far as known."""
+    ends: tuple[bytes, ...]
+    """Role, then what FLOW_NAMES says, as they are written in the text, or UNKNOWN; none in version 1."""
     text: bytes
     """The whole report as canonical JSON, without a newline."""
     proof: batch.Proof | None = None
     """What a report of a batch has instead of a signature of its own."""
+    contact: str = ""
+    """Whom it names, as "Example Net <noc@example.net>"; or nothing."""
+    numbers: tuple[bytes, ...] = (UNKNOWN,) * 4
+    """Its epoch and seq, and the packets and octets of its running totals, as they are written, or UNKNOWN."""
+
+    @property
+    def to(self) -> str | None:
+        """The address of the recipient."""
+        if not self.ends or self.ends[0] == UNKNOWN:
+            return None
+        return self.ends[1 if self.ends[0] == b"src" else 2].decode()
+
+    @property
+    def flow(self) -> bytes:
+        """The same for all reports on one flow to one end of it; nothing in version 1."""
+        return b" ".join(self.ends)
 
     @property
     def members(self) -> dict[str, Any]:
@@ -145,11 +160,21 @@ def _report(
     members: dict[str, Any], signed: bytes, key: PublicKey, signature: bytes, proof: batch.Proof | None
 ) -> Report:
     data, metadata = members["flowdata"]["data"], members["metadata"]
-    time_ms, expires_ms, to = metadata["time_ms"], metadata["expires_ms"], metadata.get("to")
-    parts = (metadata.get("role"), *(data.get(name) for name in FLOW_NAMES))
-    flow = b" ".join(UNKNOWN if part is None else str(part).encode() for part in parts)
+    times = metadata["time_ms"], metadata["expires_ms"]
+    ends = _written(metadata.get("role"), *(data.get(name) for name in FLOW_NAMES))
+    total = metadata.get("total", {})
+    numbers = _written(metadata["epoch"], metadata["seq"], total.get("packets"), total.get("octets"))
     text = with_proof(signed, proof) if proof else with_signature(signed, signature)
-    return Report(2, key, signed, signature, time_ms, expires_ms, to, flow, text, proof)
+    return Report(2, key, signed, signature, *times, ends, text, proof, written_contact(members["contact"]), numbers)
+
+
+def _written(*parts: str | int | None) -> tuple[bytes, ...]:
+    return tuple(UNKNOWN if part is None else str(part).encode() for part in parts)
+
+
+def written_contact(contact: dict[str, Any]) -> str:
+    """Return the contact of a report of either version as people write one."""
+    return f"{contact['identity']} <{contact['email']}>"
 
 
 def signable(members: dict[str, Any]) -> bytes:
