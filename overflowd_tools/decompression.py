@@ -28,7 +28,7 @@ def decompressed(chunks: Iterable[bytes]) -> Iterator[bytes]:
     head = b""
     for chunk in chunks:
         head += chunk
-        if len(head) >= 4 or not (_GZIP_MAGIC.startswith(head[:2]) or _ZSTD_MAGIC.startswith(head)):
+        if len(head) >= 4 or not may_be_compressed(head):
             break
     everything = chain([head], chunks) if head else chunks
     if head.startswith(_GZIP_MAGIC):
@@ -40,6 +40,11 @@ def decompressed(chunks: Iterable[bytes]) -> Iterator[bytes]:
         limit = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
         return _inflated("zstd", everything, lambda: zstd.ZstdDecompressor(options=limit), zstd.ZstdError)
     return iter(everything)
+
+
+def may_be_compressed(head: bytes) -> bool:
+    """Tell whether data that begin so may be compressed; they may be too few to know."""
+    return _GZIP_MAGIC.startswith(head[:2]) or _ZSTD_MAGIC.startswith(head[:4])
 
 
 def _inflated(

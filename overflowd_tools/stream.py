@@ -12,23 +12,25 @@ import os
 import select
 import signal
 import stat
+from itertools import chain
 
-from overflowd_tools.decompression import decompressed
+from overflowd_tools.blocks import OVERLONG, LineCutter
+from overflowd_tools.decompression import decompressed, may_be_compressed
 from overflowd_tools.errors import DecodeError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
-    from typing import NoReturn
+    from typing import NoReturn, TypeVar
+
+    from overflowd_tools.blocks import Block
+
+    T = TypeVar("T")
 
 READ_SIZE = 1 << 16
 WRITE_SIZE = 1 << 16
 PIPE_SIZE = 1 << 20
-LINE_LIMIT = 1 << 20
-
-OVERLONG = bytes(2)
-"""Stands in a sequence of blocks for one line longer than LINE_LIMIT octets, itself dropped; told by identity."""
 
 
 class StopSignals:
@@ -178,43 +180,18 @@ class Input:
 
     def chunks(self, size: int = READ_SIZE) -> Iterator[bytes]:
         """Yield the (decompressed) bytes in pieces of at most so many octets, as soon as they are there."""
-        try:
-            yield from decompressed(self._unwrap(self._raw(size)))
-        except DecodeError as error:
-            if not self._stop:
-                self._rejected("", str(error))
-        except UsageError as error:
-            self._fail(str(error))
+        return self._decompressed(self._raw(size))
 
-    def blocks(self, size: int = READ_SIZE) -> Iterator[bytes]:
+    def blocks(self, size: int = READ_SIZE) -> Iterator[Block]:
         """Yield blocks of whole lines; only the very last line may lack its newline. See also OVERLONG.
 
         size: octets that are read at a time, at most. A line that a stop signal cuts short is dropped.
         """
-        if size > READ_SIZE:
-            bytes(16 * size)  # once it has freed this, malloc(3) keeps blocks instead of getting each from the kernel
-        held = bytearray()  # the start of a line, or of one that is too long
-        for chunk in self.chunks(size):
-            end = chunk.rfind(b"\n") + 1
-            if not end:
-                if len(held) <= LINE_LIMIT:
-                    held += chunk
-                continue
-            start = 0
-            if held and len(held) + chunk.find(b"\n") > LINE_LIMIT:
-                yield OVERLONG
-                start = chunk.find(b"\n") + 1
-                held.clear()
-            block = b"".join((held, memoryview(chunk)[start:end]))
-            held = bytearray(chunk[end:])
-            if block:
-                yield block
-        if self._stop:
-            return
-        if len(held) > LINE_LIMIT:
-            yield OVERLONG
-        elif held:
-            yield bytes(held)
+        cutter = LineCutter(size)
+        for count in self._fill(cutter):
+            yield from cutter.cut(count)
+        if not self._stop:
+            yield from cutter.rest()
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Yield (line number from 1, line without its newline).
@@ -227,7 +204,7 @@ class Input:
                 number += 1
                 self._rejected(f"line {number}", "longer than 1 MiB")
                 continue
-            lines = block.split(b"\n")
+            lines = bytes(block).split(b"\n")
             if not lines[-1]:
                 lines.pop()
             if not number and lines[0].startswith(b"\xef\xbb\xbf"):
@@ -241,7 +218,31 @@ class Input:
         self.failed = True
         self._report_failure(reason)
 
+    def _fill(self, cutter: LineCutter) -> Iterator[int]:
+        """Add the (decompressed) bytes, read in place if they need no change, and yield how many each time."""
+        raw = self._raw(len(cutter.room()))
+        first = next(raw, b"")
+        if self._unwrap is not iter or may_be_compressed(first):
+            for piece in self._decompressed(chain([first], raw)):
+                yield from cutter.copy(piece)
+        else:
+            yield from cutter.copy(first)
+            yield from self._reads(lambda: os.readv(self._descriptor, [cutter.room()]), int)
+
+    def _decompressed(self, raw: Iterator[bytes]) -> Iterator[bytes]:
+        try:
+            yield from decompressed(self._unwrap(raw))
+        except DecodeError as error:
+            if not self._stop:
+                self._rejected("", str(error))
+        except UsageError as error:
+            self._fail(str(error))
+
     def _raw(self, size: int) -> Iterator[bytes]:
+        return self._reads(lambda: os.read(self._descriptor, size), len)
+
+    def _reads(self, read: Callable[[], T], length: Callable[[T], int]) -> Iterator[T]:
+        """Yield what each read gives, to the end of the data."""
         may_block = not stat.S_ISREG(os.fstat(self._descriptor).st_mode)
         _enlarge_pipe(self._descriptor)
         ready = select.poll()
@@ -255,14 +256,14 @@ class Input:
                 if self._stop:
                     return
             try:
-                data = os.read(self._descriptor, size)
+                data = read()
             except OSError as error:
                 self._fail(str(error.strerror))
                 return
             if not data:
                 return
             if self._progressed:
-                self._progressed(len(data))
+                self._progressed(length(data))
             yield data
 
 

@@ -36,12 +36,13 @@ MAY_IMPORT = {
     "config": ("errors", "trust.keyfiles"),
     "passphrase": ("errors",),
     "decompression": ("errors",),
-    "stream": ("decompression", "errors"),
+    "blocks": (),
+    "stream": ("blocks", "decompression", "errors"),
     "options": ("errors",),
     "usage": ("errors", "options", "stream"),
     "command": ("errors", "options", "stream", "usage"),
     "commands": (
-        *("capture", "command", "config", "decoding", "delivery", "errors", "options", "passphrase"),
+        *("blocks", "capture", "command", "config", "decoding", "delivery", "errors", "options", "passphrase"),
         *("protocols", "reports", "sampling", "stream", "template_file", "trust"),
     ),
 }
@@ -49,7 +50,7 @@ MAY_IMPORT = {
 
 SANS_IO = (
     *("capture", "protocols", "rendering", "shapes", "columns", "records", "decoding", "template_file"),
-    *("sampling", "selection", "skimming", "bulk", "reports"),
+    *("sampling", "selection", "skimming", "bulk", "reports", "blocks"),
 )
 SYSTEM = {"asyncio", "fcntl", "http", "pathlib", "select", "selectors", "signal", "subprocess", "sys", "time"}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 
 from overflowd_tools import command
+from overflowd_tools.blocks import OVERLONG
 from overflowd_tools.options import Options
 from overflowd_tools.sampling.law import Law
 from overflowd_tools.sampling.sampler import Sampler
-from overflowd_tools.stream import OVERLONG
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,14 +54,14 @@ def run(context: command.Context) -> None:
         sampler.line = 0
         for block in source.blocks(BLOCK):
             if plain > 0:
-                plain -= len(block)
+                plain -= block.end - block.start
                 if plain <= 0:
                     command.with_numpy(sampler.use_numpy)
             if block is OVERLONG:
                 sampler.line += 1
                 reject(sampler.line, "longer than 1 MiB")
                 continue
-            for line in sampler.sample(block):
+            for line in sampler.sample(block.octets, block.start, block.end):
                 context.output.write(line)
 
 

@@ -60,13 +60,15 @@ class Look:
         self._most = most
         self._units = _COMMON if most >= COMMON_PACKETS else {text: few for text, few in _COMMON.items() if few <= most}
 
-    def __call__(self, block: bytes) -> Iterator[Looked]:
-        """Look at a block of whole lines, piece by piece, for a line of one octet takes room in tables, too."""
-        start = 0
-        while start < len(block):
-            end = block.rfind(b"\n", start, start + PIECE) + 1 or block.find(b"\n", start) + 1 or len(block)
-            yield self._piece(block[start:end])
-            start = end
+    def __call__(self, block: bytes | bytearray, start: int, end: int) -> Iterator[Looked]:
+        """Look at whole lines, from start to end of a block.
+
+        That is done piece by piece, for a line of one octet takes room in tables, too.
+        """
+        while start < end:
+            last = block.rfind(b"\n", start, min(start + PIECE, end)) + 1 or block.find(b"\n", start, end) + 1 or end
+            yield self._piece(bytes(block[start:last]))
+            start = last
 
     def _piece(self, block: bytes) -> Looked:
         lines = BytesIO(block).readlines()

@@ -41,7 +41,7 @@ class Sampler:
         self._hits = Hits(law.rate, waits)
         self._draws = draws
         self._reject = reject
-        self._look: Callable[[bytes], Iterator[Looked]] = Look(self._hits.most)
+        self._look: Callable[[bytes | bytearray, int, int], Iterator[Looked]] = Look(self._hits.most)
         self.line = 0
         """Lines seen since the caller last set this to 0, at the start of each input."""
         self.counts = {"flows": 0, "kept": 0}
@@ -52,11 +52,11 @@ class Sampler:
 
         self._look = FastLook(self._hits.most)
 
-    def sample(self, block: bytes) -> Iterator[bytes]:
-        """Yield what is kept of a block of whole lines, each line with its newline."""
-        if not self.line:
-            block = block.removeprefix(BOM_UTF8)
-        for looked in self._look(block):
+    def sample(self, block: bytes | bytearray, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Yield what is kept of whole lines, from start to end of a block, each line with its newline."""
+        if not self.line and block.startswith(BOM_UTF8, start, end):
+            start += len(BOM_UTF8)
+        for looked in self._look(block, start, len(block) if end is None else end):
             yield from self._chosen(looked)
 
     def _chosen(self, looked: Looked) -> Iterator[bytes]:

@@ -19,15 +19,15 @@ NEEDS_NUMPY = pytest.mark.skipif(
 )
 
 
-def seen(look, block):
-    """Return all that a look tells of a block, so that it can be compared."""
+def seen(look, text, before=b"", behind=b'1,"a' * 8):
+    """Return all that a look tells of lines, with something around them, so that it can be compared."""
     lines, units, unknown = [], [0], []
-    for looked in look(block):
-        before = units[-1]
+    for looked in look(bytearray(before + text + behind), len(before), len(before) + len(text)):
+        so_far = units[-1]
         unknown += (len(lines) + index for index in looked.unknown)
-        units += (before + more for more in looked.running() or [0] * len(looked.lines))
+        units += (so_far + more for more in looked.running() or [0] * len(looked.lines))
         lines += (looked.lines[index] for index in range(len(looked.lines)))
-        assert units[-1] == before + looked.total
+        assert units[-1] == so_far + looked.total
     return lines, units[1:], unknown
 
 
@@ -121,17 +121,34 @@ FAST_LINES = st.one_of(
 )
 
 
+AROUND = st.sampled_from(
+    [b"", b"\n", b'":5,"x\\":1}\n', b'{"type":"flow","pcount":7', b'"sampling_rate":9,', b'ng_rate":5,"', b'1,"a' * 9]
+)
+
+
 @NEEDS_NUMPY
 @settings(deadline=None)  # the first time, numpy is imported
-@given(st.lists(FAST_LINES, max_size=30), st.sampled_from(MOST), st.booleans())
-@example([flow(5, a=1)], 11, False)
-@example([b"\n"] * 40, 499, True)
-@example([flow(5, a=1) * 9 + b'{"type":"flow","pcount":12\n'], 499, True)
-def test_numpy_tells_the_same(lines, most, is_ended):
-    block = b"".join(lines)
-    block = block if is_ended else block.removesuffix(b"\n")
-    if block:
-        assert seen(fast_look(most), block) == seen(Look(most), block)
+@given(st.lists(FAST_LINES, max_size=30), st.sampled_from(MOST), st.booleans(), AROUND, st.lists(AROUND).map(b"".join))
+@example([flow(5, a=1)], 11, False, b"", b"")
+@example([b"\n"] * 40, 499, True, b"", bytes(32))
+@example([flow(5, a=1) * 9 + b'{"type":"flow","pcount":12\n'], 499, True, b"", b',"a":1}\n' * 4)
+def test_numpy_tells_the_same(lines, most, is_ended, before, behind):
+    text = b"".join(lines)
+    text = text if is_ended else text.removesuffix(b"\n")
+    if text:
+        assert seen(fast_look(most), text, before, behind) == seen(Look(most), text)
+
+
+@NEEDS_NUMPY
+def test_numpy_does_all_but_the_rare(monkeypatch):
+    looked_at = []
+    look = fast_look(499_999)
+    monkeypatch.setattr(look._look, "units", lambda line: looked_at.append(line) or 1)
+    monkeypatch.delattr(Look, "__call__")
+    usual = [flow(count, a=1) for count in range(1, 1100)] + [flow(5, sampling_rate=rate) for rate in range(1, 1100)]
+    rare = [flow(0, a=1), flow(7), flow(2, a="\\"), flow(5, sampling_rate=0.5), b"{}\n", b"\n"]
+    assert seen(look, b"".join(usual + rare))[1][-1] == sum(range(2, 1101)) + 6 * sum(range(1, 1100)) + len(rare)
+    assert looked_at == rare
 
 
 @NEEDS_NUMPY
@@ -201,7 +218,8 @@ def test_samples_are_the_same_with_numpy(lines, switch, rate, seed):
     found = list(fast.sample(b"".join(lines[:switch])))
     fast.use_numpy()
     fast._look.least, fast._look.shortest = 0, 1
-    found += fast.sample(b"".join(lines[switch:]))
+    rest = b"".join(lines[switch:])
+    found += fast.sample(b"x" + rest + bytes(32), 1, 1 + len(rest))
     if switch or not lines or not lines[0].startswith(b"\xef\xbb\xbf"):
         assert found == wanted
         assert fast_rejected == plain_rejected
@@ -226,9 +244,10 @@ def test_memory_is_bounded(block, numpy):
     if numpy:
         made.use_numpy()
     list(made.sample(block[:100]))
+    buffer = bytearray(block + bytes(32))
     tracemalloc.start()
     try:
-        list(made.sample(block))
+        list(made.sample(buffer, 0, len(block)))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
