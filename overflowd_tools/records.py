@@ -1,17 +1,14 @@
-"""The lines of the pipe (overflowd-record(5)): building flow lines, reading any line.
-
-A flow line begins {"type":"flow","pcount":N so that of-sample finds the packet count without parsing the line.
-"""
+"""The lines of the pipe (overflowd-record(5)): flows, and what else is decoded."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
-from overflowd_tools.errors import RecordError
+from overflowd_tools.json_lines import flow_line
 from overflowd_tools.protocols.accounting import statistics
 from overflowd_tools.protocols.templates import FlowBatch, Template
 from overflowd_tools.protocols.times import DAY_MS
-from overflowd_tools.rendering import FRAGMENTS_KEPT, Renderer, Run, address_text, compile_template, json_text, member
+from overflowd_tools.rendering import FRAGMENTS_KEPT, Renderer, Run, address_text, compile_template, member
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,24 +22,6 @@ if TYPE_CHECKING:
     from overflowd_tools.shapes import ShapeWriter
 
 _SUSPECT = b',"time_suspect":true'
-
-
-def flow_line(fields: dict[str, Any]) -> bytes:
-    """Return the line of one flow, given by name of field with type and pcount first."""
-    return json_text(fields) + b"\n"
-
-
-def parse_line(line: bytes) -> dict[str, Any]:
-    """Return the JSON object of a line. Raises RecordError for anything else."""
-    import orjson
-
-    try:
-        record = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise RecordError(f"not JSON: {error}") from None
-    if not isinstance(record, dict):
-        raise RecordError("not a JSON object")
-    return record
 
 
 def stats_line(key: StreamKey, stream: Stream) -> bytes:

@@ -5,12 +5,12 @@ Nothing here is in the way of a flow but the formatting of its numbers: no dicti
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache, partial
 from itertools import groupby
 from struct import Struct
 from weakref import WeakValueDictionary
 
+from overflowd_tools.json_lines import FLOW_PREFIX, json_text
 from overflowd_tools.protocols.templates import (
     ICMP,
     ICMPV6,
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any, ClassVar, TypeAlias
 
-FLOW_PREFIX = b'{"type":"flow","pcount":'
 FRAGMENTS_KEPT = 4096
 ALL_FRAGMENTS_KEPT = 65_536
 
@@ -45,8 +44,6 @@ _MOVING = {"saddr", "daddr", "pcount", "bcount", "sport", "dport", "ip_id", *_AB
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _NEAR = [bytes(range(max(octet - 4, 0), octet + 5)) for octet in range(123)]
 """First octets of sysUptime, which count 4.7 hours -> those less than a day away, where bit 31 is in no way."""
-_UNSAFE = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
-"""DEL, the controls of C1, U+2028 and U+2029 as UTF-8: JSON may have them, but no line of ours may."""
 _OCTETS = [b"%d" % octet for octet in range(256)]
 
 
@@ -58,16 +55,6 @@ def address_text(address: bytes) -> bytes:
     from socket import AF_INET6, inet_ntop
 
     return inet_ntop(AF_INET6, address).encode()
-
-
-def json_text(value: Any) -> bytes:
-    """Return a value as JSON, all controls and ends of lines escaped."""
-    import orjson
-
-    text = orjson.dumps(value)
-    if text.isascii() and b"\x7f" not in text:
-        return text
-    return _UNSAFE.sub(lambda found: b"\\u%04x" % ord(found.group().decode()), text)
 
 
 def compile_template(template: Template) -> Renderer:

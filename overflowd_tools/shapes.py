@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from overflowd_tools.json_lines import FLOW_PREFIX, json_text
 from overflowd_tools.protocols.lines import WRITTEN, Decoded, Kind, Line, Shape
-from overflowd_tools.rendering import FLOW_PREFIX, FRAGMENTS_KEPT, address_text, json_text, member
+from overflowd_tools.rendering import FRAGMENTS_KEPT, address_text, member
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

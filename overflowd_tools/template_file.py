@@ -9,10 +9,10 @@ from __future__ import annotations
 from socket import AF_INET, AF_INET6, inet_pton
 
 from overflowd_tools.errors import DecodeError, RecordError, UsageError
+from overflowd_tools.json_lines import flow_line, parse_line
 from overflowd_tools.protocols.announced import MAX_FIELDS, SCOPE_ENTERPRISE, Announced, Specifier, checked
 from overflowd_tools.protocols.exporters import Exporters
 from overflowd_tools.protocols.survey import named
-from overflowd_tools.records import flow_line, parse_line
 from overflowd_tools.rendering import address_text
 
 TYPE_CHECKING = False

@@ -15,12 +15,13 @@ PACKAGE = TOP / "overflowd_tools"
 MAY_IMPORT = {
     "errors": (),
     "named": (),
+    "json_lines": ("errors",),
     "capture": ("errors", "named"),
     "protocols": ("errors", "named"),
-    "rendering": ("protocols",),
-    "shapes": ("protocols", "rendering"),
-    "columns": ("protocols", "rendering"),
-    "records": ("capture.packet", "errors", "protocols", "rendering", "shapes"),
+    "rendering": ("json_lines", "protocols"),
+    "shapes": ("json_lines", "protocols", "rendering"),
+    "columns": ("json_lines", "protocols", "rendering"),
+    "records": ("capture.packet", "json_lines", "protocols", "rendering", "shapes"),
     "selection": ("protocols", "records", "sampling"),
     "bulk": ("capture.plain", "columns.gathering", "protocols", "records"),
     "skimming": ("capture.plain", "protocols", "sampling"),
@@ -28,8 +29,8 @@ MAY_IMPORT = {
         *("bulk", "capture", "columns.gathering", "errors", "named", "protocols"),
         *("records", "rendering", "sampling", "selection", "skimming"),
     ),
-    "template_file": ("errors", "protocols", "records", "rendering"),
-    "sampling": ("errors", "named", "records", "rendering"),
+    "template_file": ("errors", "json_lines", "protocols", "rendering"),
+    "sampling": ("errors", "json_lines", "named"),
     "trust": ("errors",),
     "reports": ("errors", "trust.keys"),
     "delivery": ("errors", "named"),
@@ -49,7 +50,7 @@ MAY_IMPORT = {
 """Room -> what it may import beside itself: whole rooms, or single modules of them."""
 
 SANS_IO = (
-    *("capture", "protocols", "rendering", "shapes", "columns", "records", "decoding", "template_file"),
+    *("json_lines", "capture", "protocols", "rendering", "shapes", "columns", "records", "decoding", "template_file"),
     *("sampling", "selection", "skimming", "bulk", "reports", "blocks"),
 )
 SYSTEM = {"asyncio", "fcntl", "http", "pathlib", "select", "selectors", "signal", "subprocess", "sys", "time"}
@@ -59,10 +60,7 @@ WITH_TYPING = ("trust", "reports", "columns", "config")
 
 LIBRARIES = {
     "nacl": {"trust/keys.py", "trust/sealing.py"},
-    "orjson": {
-        *("records.py", "rendering.py"),
-        *("reports/canonical.py", "reports/flows.py", "reports/original.py"),
-    },
+    "orjson": {"json_lines.py", "reports/canonical.py", "reports/flows.py", "reports/original.py"},
     "numpy": {
         "sampling/fast_look.py",
         *(f"columns/{name}.py" for name in ("cells", "digits", "fragments", "page", "renderer")),

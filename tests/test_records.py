@@ -9,11 +9,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from overflowd_tools import records, rendering
-from overflowd_tools.errors import RecordError
 from overflowd_tools.protocols.detect import decode
 from overflowd_tools.protocols.templates import Field, Kind, Template
 from overflowd_tools.protocols.times import from_uptime
-from overflowd_tools.records import FlowWriter, flow_line, parse_line
+from overflowd_tools.records import FlowWriter
 from overflowd_tools.rendering import address_text, compile_template
 from tests.protocols import netflow_builders as build
 
@@ -362,32 +361,3 @@ def test_a_template_of_wide_counters_in_another_order():
 
 
 # --- lines in general
-
-
-def test_flow_line_writes_members_in_their_order():
-    assert flow_line({"type": "flow", "pcount": 2**64 - 1, "saddr": "::1"}) == (
-        b'{"type":"flow","pcount":18446744073709551615,"saddr":"::1"}\n'
-    )
-    assert flow_line({"type": "flow", "pcount": 1}).startswith(rendering.FLOW_PREFIX)
-
-
-def test_parse_line():
-    assert parse_line(b'{"type":"flow","pcount":3} \n') == {"type": "flow", "pcount": 3}
-
-
-@pytest.mark.parametrize(
-    "line",
-    [b"", b"{", b"[]", b"3", b"null", b'"flow"', b"\xff", b'{"a":NaN}', b'{"a":"\xff"}', b"{}{}", b"[" * 5000, b"\0"],
-)
-def test_lines_that_are_no_record(line):
-    with pytest.raises(RecordError, match=r"^not (JSON|a JSON object)"):
-        parse_line(line)
-
-
-@given(st.binary(max_size=60))
-def test_any_line_gives_an_object_or_our_error(line):
-    try:
-        record = parse_line(line)
-    except RecordError:
-        return
-    assert isinstance(record, dict)

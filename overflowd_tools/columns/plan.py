@@ -8,8 +8,9 @@ from typing import NamedTuple
 from overflowd_tools.columns import cells
 from overflowd_tools.columns.cells import Column, Place
 from overflowd_tools.columns.fragments import LONGEST, Fragments
+from overflowd_tools.json_lines import FLOW_PREFIX
 from overflowd_tools.protocols.templates import Field, Kind, Part, Template
-from overflowd_tools.rendering import FLOW_PREFIX, fields_text, member, members_text, octets_text, section_of
+from overflowd_tools.rendering import fields_text, member, members_text, octets_text, section_of
 
 NO_PCOUNT = b'{"type":"flow"'
 """How lines without a packet count begin."""

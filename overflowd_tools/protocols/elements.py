@@ -16,6 +16,7 @@ from overflowd_tools.protocols.values import TYPES, kind_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Any
 
 IANA = 0
 NETFLOW9 = -2
@@ -70,9 +71,8 @@ class ElementTable:
     @classmethod
     def standard(cls) -> ElementTable:
         """Read the table that comes with the program; it takes some milliseconds."""
-        import pkgutil
-
-        text = (pkgutil.get_data(__package__, "elements.tsv") or b"").decode("ascii")
+        loader: Any = __spec__.loader  # which pkgutil would ask too, but that takes as long to import as all else here
+        text = loader.get_data(f"{__file__.removesuffix('.py')}.tsv").decode("ascii")
         rows = [line.split("\t") for line in text.splitlines() if line[0] != "#"]
         stand_ins = _STAND_INS
         return cls(

@@ -10,6 +10,7 @@ from overflowd_tools.errors import DecodeError
 from overflowd_tools.named import NamedTuple
 from overflowd_tools.protocols import options, times
 from overflowd_tools.protocols.announced import VARIABLE, Announced, Specifier
+from overflowd_tools.protocols.dissection import address_text
 from overflowd_tools.protocols.elements import IANA, Element, ElementTable
 from overflowd_tools.protocols.lines import Kind
 from overflowd_tools.protocols.sections import sections_of
@@ -385,13 +386,6 @@ def _value(member: Member, octets: bytes) -> Any:
 
 def _as_it_is(value: Any) -> Any:
     return value
-
-
-def address_text(octets: bytes) -> str:
-    """Return the canonical text of an address of 4 or 16 octets."""
-    from socket import AF_INET, AF_INET6, inet_ntop
-
-    return inet_ntop(AF_INET if len(octets) == 4 else AF_INET6, octets)
 
 
 _SHOWN: dict[Kind, Callable[[Any], Any]] = {

@@ -12,7 +12,7 @@ from functools import reduce
 
 import numpy as np
 
-from overflowd_tools.rendering import FLOW_PREFIX
+from overflowd_tools.json_lines import FLOW_PREFIX
 from overflowd_tools.sampling.look import SAMPLING_RATE, Look, Looked
 
 TYPE_CHECKING = False

@@ -11,8 +11,8 @@ from io import BytesIO
 from itertools import accumulate, repeat
 from operator import itemgetter
 
+from overflowd_tools.json_lines import FLOW_PREFIX
 from overflowd_tools.named import NamedTuple
-from overflowd_tools.rendering import FLOW_PREFIX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

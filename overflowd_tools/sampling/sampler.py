@@ -11,7 +11,7 @@ import re
 from codecs import BOM_UTF8
 
 from overflowd_tools.errors import RecordError
-from overflowd_tools.records import parse_line
+from overflowd_tools.json_lines import parse_line
 from overflowd_tools.sampling.hits import CERTAIN, Hits
 from overflowd_tools.sampling.law import PPT, Law, composed
 from overflowd_tools.sampling.look import Look, Looked
