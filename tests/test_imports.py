@@ -42,8 +42,9 @@ MAY_IMPORT = {
     "options": ("errors",),
     "usage": ("errors", "options", "stream"),
     "command": ("errors", "options", "stream", "usage"),
+    "holding": ("stream",),
     "commands": (
-        *("blocks", "capture", "command", "config", "decoding", "delivery", "errors", "options", "passphrase"),
+        *("blocks", "capture", "command", "config", "decoding", "delivery", "errors", "holding", "options", "passphrase"),
         *("protocols", "reports", "sampling", "stream", "template_file", "trust"),
     ),
 }

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import select
 import shlex
 import sys
 import time
 from contextlib import closing, contextmanager
 
-from overflowd_tools import command, passphrase, stream
+from overflowd_tools import command, passphrase
 from overflowd_tools.errors import RecordError, UsageError
 from overflowd_tools.options import Options
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from types import SimpleNamespace
 
     from overflowd_tools.config import Config
+    from overflowd_tools.holding import HoldingOutput
     from overflowd_tools.reports import original, writer
     from overflowd_tools.reports.serials import Serials
     from overflowd_tools.trust.keys import PublicKey, SecretKey
@@ -30,8 +30,8 @@ LONGEST_LIFE = 366 * 86400
 SMALLEST_BATCH, LARGEST_BATCH = 2, 1024
 LONGEST_WAIT_MS = 60_000
 USUAL_WAIT_MS = 100
-HELD_OCTETS = 1 << 20
-"""Lines that go through wait for the reports before them, but no more than this."""
+AT_ONCE = 512
+"""Reports that are signed together, each with its own signature, where there are so many."""
 
 _EXAMPLE = '--email you@example.net --identity "Your Network"'
 
@@ -84,142 +84,73 @@ def run(context: command.Context) -> None:
     serials = Serials()
     key, maker = _signer(args, serials)
     with _kept(context, key.public, serials):
-        if args.batch:
-            _sign_batches(context, key, maker)
-        else:
-            _sign_each(context, key, maker)
+        output = context.output = _output(context, key, maker)
+        try:
+            _read(context, maker, output)
+        finally:
+            output.sign()
 
 
-def _sign_each(context: command.Context, key: SecretKey, maker: Maker) -> None:
-    write, minisig, made = context.output.write, context.args.minisig, 0
-    for _, found in _read(context, maker):
-        if isinstance(found, bytes):
-            write(found + b"\n")
-            continue
-        made += len(found)
-        if minisig is not None and made > 1:
-            raise UsageError("--minisig is for one report: one flow, and one end of it (--to src or --to dst)")
-        for body in found:
-            signature = key.sign(body)
-            if minisig is not None:
-                _write_minisig(minisig, key, body, signature)
-            write(maker.complete(body, signature) + b"\n")
-
-
-def _sign_batches(context: command.Context, key: SecretKey, maker: Maker) -> None:
-    output = context.output = _BatchingOutput(context, key)
-    try:
-        for source, found in _read(context, maker):
-            output.hold(source, found)
-    finally:
-        output.sign()
-
-
-def _read(context: command.Context, maker: Maker) -> Iterator[tuple[stream.Input, bytes | list[bytes]]]:
-    """Yield a line that goes through as it is, or the signed bytes of the reports on a flow, each with its source.
-
-    There are none of a line that is bad, and none before the first line of a source.
-    """
-    counts = context.counts
+def _read(context: command.Context, maker: Maker, output: HoldingOutput) -> None:
+    """Let the output hold the signed bytes of the reports on each flow; any other line goes through."""
+    counts, only_one = context.counts, context.args.minisig is not None
     counts |= {"flows": 0, "reports": 0, "other_lines": 0}
     for source in context.inputs():
-        yield source, []
+        output.source = source
         for number, line in source.lines():
             try:
                 bodies = maker.bodies_of(line, time.time_ns() // 1_000_000)
             except RecordError as error:
                 reason = str(error)
                 context.reject(source.name, f"line {number}", reason, reason.partition(":")[0])
-                bodies = []
+                continue
             if bodies is None:
                 counts["other_lines"] += 1
-                yield source, line
+                output.pass_on(line)
                 continue
-            counts["flows"] += bool(bodies)
+            counts["flows"] += 1
             counts["reports"] += len(bodies)
-            yield source, bodies
+            if only_one and counts["reports"] > 1:
+                raise UsageError("--minisig is for one report: one flow, and one end of it (--to src or --to dst)")
+            output.hold(bodies)
 
 
-class _BatchingOutput(stream.Output):
-    """Standard output that keeps reports back until there is a batch of them to be signed, and for a time at most."""
+def _output(context: command.Context, key: SecretKey, maker: Maker) -> HoldingOutput:
+    """Return the output that signs what it holds, as the options say."""
+    from overflowd_tools.holding import HoldingOutput
+    from overflowd_tools.trust.signing import Signer
 
-    def __init__(self, context: command.Context, key: SecretKey) -> None:
-        from overflowd_tools.reports import batch, report
-
-        super().__init__()
-        self._batch = batch
-        self._report = report
-        self._key = key
-        self._most = context.args.batch
-        self._at_once = len(ROLES[context.args.to or "both"]) or 1
-        self._wait_s = (context.args.batch_ms or USUAL_WAIT_MS) / 1000
-        self._stop = context.stop
-        self._source: stream.Input
-        self._held: list[bytes] = []
-        self._others: list[tuple[int, bytes]] = []
-        """Lines to go through as they are, each with the number of reports before it."""
-        self._octets = 0
-        self._due = 0.0
-
-    def hold(self, source: stream.Input, found: bytes | list[bytes]) -> None:
-        """Take signed bytes of reports, or a line to go through as it is, in order."""
-        self._source = source
-        now = time.monotonic()
-        if not self._held:
-            self._due = now + self._wait_s
-        if not isinstance(found, bytes):
-            self._held += found
-        elif self._held:
-            self._others.append((len(self._held), found))
-            self._octets += len(found)
-        else:
-            self.write(found + b"\n")
-        full = len(self._held) + self._at_once > self._most or self._octets > HELD_OCTETS
-        if self._held and (full or now >= self._due):
-            self.sign()
-
-    def flush(self) -> None:
-        """Write out what is signed, wait for more input as long as a batch may wait, and then sign that, too."""
-        super().flush()
-        if self._held and not self._more_comes():
-            self.sign()
-            super().flush()
-
-    def sign(self) -> None:
-        """Sign what is held, and write it."""
-        held, self._held = self._held, []
-        others, self._others, self._octets = self._others, [], 0
-        reports, lines, done = self._signed(held), [], 0
-        for place, other in others:
-            lines += reports[done:place]
-            lines.append(other)
-            done = place
-        lines += reports[done:]
-        if lines:
-            self.write(b"\n".join([*lines, b""]))
-
-    def _signed(self, bodies: list[bytes]) -> list[bytes]:
-        if len(bodies) <= 1:
-            return [self._report.with_signature(body, self._key.sign(body)) for body in bodies]
-        proofs = self._batch.sign(bodies, self._key)
-        return [self._report.with_proof(body, proof) for body, proof in zip(bodies, proofs, strict=True)]
-
-    def _more_comes(self) -> bool:
-        """Wait for input, or for the signal to stop, until what is held is due; say if there is some."""
-        ready = select.poll()
-        ready.register(self._stop.fileno(), select.POLLIN)
-        ready.register(self._source.fileno(), select.POLLIN)
-        left_s = self._due - time.monotonic()
-        return left_s > 0 and bool(ready.poll(1000 * left_s))
+    args = context.args
+    if args.batch:
+        wait_s = (args.batch_ms or USUAL_WAIT_MS) / 1000
+        return HoldingOutput(lambda bodies: _batch(key, bodies), args.batch, context.stop, wait_s)
+    if args.minisig is not None:
+        return HoldingOutput(
+            lambda bodies: [_minisig(args.minisig, key, body) for body in bodies], AT_ONCE, context.stop
+        )
+    signer = Signer(key, len(os.sched_getaffinity(0)))
+    return HoldingOutput(lambda bodies: list(map(maker.complete, bodies, signer.sign(bodies))), AT_ONCE, context.stop)
 
 
-def _write_minisig(path: str, key: SecretKey, body: bytes, signature: bytes) -> None:
-    """Write what minisign -V verifies."""
+def _batch(key: SecretKey, bodies: list[bytes]) -> list[bytes]:
+    """Return the reports of a batch, with one signature for all of them."""
+    from overflowd_tools.reports import batch, report
+
+    if len(bodies) == 1:
+        return [report.with_signature(bodies[0], key.sign(bodies[0]))]
+    return report.with_proofs(bodies, batch.sign(bodies, key))
+
+
+def _minisig(path: str, key: SecretKey, body: bytes) -> bytes:
+    """Return a report, and write what minisign -V verifies."""
     from overflowd_tools.reports.envelope import minisig
+    from overflowd_tools.reports.report import with_signature
     from overflowd_tools.trust.keyfiles import create_file
 
+    signature = key.sign(body)
     create_file(path, body, 0o666)
     create_file(f"{path}.minisig", minisig(key, signature), 0o666)
+    return with_signature(body, signature)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ begins like no report does, so nothing of one kind can be taken for another.
 import binascii
 from collections.abc import Sequence
 from functools import lru_cache
-from hashlib import sha256
 from typing import Any, NamedTuple
 
 from overflowd_tools.errors import RecordError
@@ -73,6 +72,8 @@ def statement(key: PublicKey, count: int, root: bytes) -> bytes:
 
 def sign(bodies: Sequence[bytes], key: SecretKey) -> list[Proof]:
     """Sign the signed bytes of 2 to 1024 reports at once, and return the proof of each."""
+    from hashlib import sha256
+
     count = len(bodies)
     levels = [[sha256(b"\0" + body).digest() for body in bodies]]
     while len(levels[-1]) > 1:
@@ -110,6 +111,8 @@ def _sides(index: int, count: int) -> list[bool | None]:
 
 def _root(signed: bytes, proof: Proof) -> bytes | None:
     """Return the root that follows from a leaf and its path; None for a path that does not fit the place."""
+    from hashlib import sha256
+
     path = [proof.path[at : at + _HASH_SIZE] for at in range(0, len(proof.path), _HASH_SIZE)]
     sides = [side for side in _sides(proof.place, proof.leaves) if side is not None]
     if len(path) != len(sides) or proof.leaves not in COUNTS or not 0 <= proof.place < proof.leaves:

@@ -62,26 +62,27 @@ class Forms:
 
     def __init__(self) -> None:
         self._readers: list[Reader] = []
+        self._latest: Reader | None = None
         self._left = MOST
 
     def read(self, line: bytes) -> flows.Facts | None:
         """Return what a report says of the flow of a line, the same as flows.facts(); None if it must be parsed."""
+        return (self._latest and self._latest(line)) or self._otherwise(line)
+
+    def _otherwise(self, line: bytes) -> flows.Facts | None:
+        """Read a line that is not of the latest form."""
         for read in self._readers:
             facts = read(line)
             if facts:
-                if read is not self._readers[0]:  # the last one that did is tried first
-                    self._readers.remove(read)
-                    self._readers.insert(0, read)
+                self._latest = read
                 return facts
         members = _learnable(line) if self._left else None
         if not members:
             return None
         self._left -= 1
-        read = _reader(members)
-        facts = read(line)
-        if facts:
-            self._readers.insert(0, read)
-        return facts
+        self._latest = _reader(members)
+        self._readers.append(self._latest)
+        return self._latest(line)
 
 
 def _reader(members: dict[bytes, bytes]) -> Reader:

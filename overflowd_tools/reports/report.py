@@ -6,7 +6,7 @@ signed bytes, which are the canonical form of everything but `signature.signatur
 
 import binascii
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -78,8 +78,8 @@ class Report(NamedTuple):
     """What a report of a batch has instead of a signature of its own."""
     contact: str = ""
     """Whom it names, as "Example Net <noc@example.net>"; or nothing."""
-    numbers: tuple[bytes, ...] = (UNKNOWN,) * 4
-    """Its epoch and seq, and the packets and octets of its running totals, as they are written, or UNKNOWN."""
+    numbers: tuple[bytes, ...] = (b"0",) * 4
+    """Its epoch and seq, and the packets and octets of its running totals, as they are written; 0 for what is absent."""
 
     @property
     def to(self) -> str | None:
@@ -161,15 +161,15 @@ def _report(
 ) -> Report:
     data, metadata = members["flowdata"]["data"], members["metadata"]
     times = metadata["time_ms"], metadata["expires_ms"]
-    ends = _written(metadata.get("role"), *(data.get(name) for name in FLOW_NAMES))
+    parts = (metadata.get("role"), *(data.get(name) for name in FLOW_NAMES))
+    ends = tuple(UNKNOWN if part is None else str(part).encode() for part in parts)
     total = metadata.get("total", {})
-    numbers = _written(metadata["epoch"], metadata["seq"], total.get("packets"), total.get("octets"))
+    numbers = tuple(
+        b"%d" % number
+        for number in (metadata["epoch"], metadata["seq"], total.get("packets", 0), total.get("octets", 0))
+    )
     text = with_proof(signed, proof) if proof else with_signature(signed, signature)
     return Report(2, key, signed, signature, *times, ends, text, proof, written_contact(members["contact"]), numbers)
-
-
-def _written(*parts: str | int | None) -> tuple[bytes, ...]:
-    return tuple(UNKNOWN if part is None else str(part).encode() for part in parts)
 
 
 def written_contact(contact: dict[str, Any]) -> str:
@@ -190,15 +190,24 @@ def with_signature(signed: bytes, signature: bytes) -> bytes:
 
 def with_proof(signed: bytes, proof: batch.Proof) -> bytes:
     """Return the text of a report of a batch: its signed bytes with the proof and the signature put in."""
-    count, index, path, signature = proof
-    return b'%s"batch":{"count":%d,"index":%d,"path":"%s"},%s,"signature":"%s"}}' % (
-        signed[:-_KEY_OCTETS],
-        count,
-        index,
-        binascii.b2a_base64(path, newline=False),
-        signed[-_KEY_OCTETS:-2],
-        binascii.b2a_base64(signature, newline=False),
-    )
+    return with_proofs([signed], [proof])[0]
+
+
+def with_proofs(bodies: Sequence[bytes], proofs: Sequence[batch.Proof]) -> list[bytes]:
+    """Return the texts of reports of one batch, which have one signature: see with_proof()."""
+    signature = binascii.b2a_base64(proofs[0].signature, newline=False)
+    return [
+        b'%s"batch":{"count":%d,"index":%d,"path":"%s"},%s,"signature":"%s"}}'
+        % (
+            signed[:-_KEY_OCTETS],
+            count,
+            index,
+            binascii.b2a_base64(path, newline=False),
+            signed[-_KEY_OCTETS:-2],
+            signature,
+        )
+        for signed, (count, index, path, _) in zip(bodies, proofs, strict=True)
+    ]
 
 
 def check(report: dict[str, Any]) -> None:

@@ -56,10 +56,13 @@ class Writer:
         go on with, by default new ones.
         """
         start = _START + contact.text.replace(b"%", b"%%") + _METADATA
-        end = b'%%s},"signature":{"key":"%s"}}' % key.text.encode()
-        self._to_nobody = start + _NUMBERS + end
+        self._end = b'},"signature":{"key":"%s"}}' % key.text.encode()
+        self._to_nobody = start + _NUMBERS + b"%s" + self._end
         self._to_ends = [
-            (start + b',"role":"%s"' % role.encode() + _NUMBERS + b',"to":"%s"' + end, list(ROLES).index(role))
+            (
+                b'%s,"role":"%s"%s,"to":"%%s"%s%%s%s' % (start, role.encode(), _NUMBERS, _TOTAL, self._end),
+                list(ROLES).index(role),
+            )
             for role in roles
         ]
         self._lifetime_ms = lifetime_ms
@@ -94,20 +97,21 @@ class Writer:
         expires_ms = now_ms + self._lifetime_ms
         if not self._to_ends:
             epoch, seq, *_ = self._serials.next(b"")
-            return [_whole(self._to_nobody, (text, epoch, expires_ms, probability, rate, seq, now_ms), b"", why)]
+            body = self._to_nobody % (text, epoch, expires_ms, probability, rate, seq, now_ms, why)
+            return [body if len(body) <= MAX_SIGNED else self._shortened(body, why)]
         bodies = []
         for frame, end in self._to_ends:
             to = ends[end]
-            epoch, seq, all_packets, all_octets = self._serials.next(to, packets, octets)
-            values = (text, epoch, expires_ms, probability, rate, seq, now_ms, to)
-            bodies.append(_whole(frame, values, _TOTAL % (all_octets, all_packets, seq), why))
+            epoch, seq, packets_so_far, octets_so_far = self._serials.next(to, packets, octets)
+            total = octets_so_far, packets_so_far, seq
+            body = frame % (text, epoch, expires_ms, probability, rate, seq, now_ms, to, *total, why)
+            bodies.append(body if len(body) <= MAX_SIGNED else self._shortened(body, why, _TOTAL % total))
         return bodies
 
-
-def _whole(frame: bytes, values: tuple[Any, ...], total: bytes, why: bytes) -> bytes:
-    """Put a report together, without what may be left out where there is no room for it."""
-    for optional in (total + why, total, b""):
-        body = frame % (*values, optional)
-        if len(body) <= MAX_SIGNED:
-            return body
-    raise RecordError(f"the report would be longer than {MAX_SIGNED} octets")
+    def _shortened(self, body: bytes, *optional: bytes) -> bytes:
+        """Leave out the last members of the metadata, one by one, until there is room for what is left."""
+        for member in optional:
+            body = body[: -len(member + self._end)] + self._end
+            if len(body) <= MAX_SIGNED:
+                return body
+        raise RecordError(f"the report would be longer than {MAX_SIGNED} octets")

@@ -7,7 +7,7 @@ This module imports nacl, as sealing.py alone does beside it; that takes some 5 
 
 import binascii
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from struct import Struct
 
@@ -142,6 +142,11 @@ class SecretKey:
     def sign(self, message: bytes) -> bytes:
         """Return the 64-octet Ed25519 signature of the message."""
         return crypto_sign(message, self._secret)[:SIGNATURE_SIZE]
+
+    def sign_all(self, messages: Sequence[bytes]) -> list[bytes]:
+        """Return what sign() does of each message, in order."""
+        secret = self._secret
+        return [crypto_sign(message, secret)[:SIGNATURE_SIZE] for message in messages]
 
     def to_curve25519(self) -> bytes:
         """Return the 32-octet secret key of X25519 (RFC 7748) that goes with this one."""

@@ -1,0 +1,35 @@
+"""Many signatures at once, on all processors: libsodium does without the interpreter's lock while it works."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import ThreadPoolExecutor
+
+    from overflowd_tools.trust.keys import SecretKey
+
+SHARE = 32
+"""Messages that make a thread worth the while: they take libsodium some 0.6 ms."""
+
+
+class Signer:
+    """Signs with one key, and with as many threads as there are processors."""
+
+    def __init__(self, key: SecretKey, processors: int) -> None:
+        self._key = key
+        self._processors = processors
+        self._threads: ThreadPoolExecutor | None = None
+
+    def sign(self, messages: Sequence[bytes]) -> list[bytes]:
+        """Return the 64-octet Ed25519 signature of each message, in order."""
+        share = max(-(-len(messages) // self._processors), SHARE)
+        if share >= len(messages):
+            return self._key.sign_all(messages)
+        if not self._threads:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._threads = ThreadPoolExecutor(self._processors - 1)
+        shares = [messages[start : start + share] for start in range(0, len(messages), share)]
+        others = self._threads.map(self._key.sign_all, shares[1:])
+        return sum(others, self._key.sign_all(shares[0]))
