@@ -44,8 +44,8 @@ MAY_IMPORT = {
     "command": ("errors", "options", "stream", "usage"),
     "holding": ("stream",),
     "commands": (
-        *("blocks", "capture", "command", "config", "decoding", "delivery", "errors", "holding", "options", "passphrase"),
-        *("protocols", "reports", "sampling", "stream", "template_file", "trust"),
+        *("blocks", "capture", "command", "config", "decoding", "delivery", "errors", "holding", "options"),
+        *("passphrase", "protocols", "reports", "sampling", "stream", "template_file", "trust"),
     ),
 }
 """Room -> what it may import beside itself: whole rooms, or single modules of them."""
