@@ -47,6 +47,8 @@ class Batch:
         self.records = b"".join([_MARGIN, *records])
         self.counts = np.array([len(octets) // length for octets in records])
         self.base = np.array(exports) + (1 << 31)
+        self.is_early = min(exports) < 1 << 32
+        """Whether some of its moments may be before 1970."""
         self.shift = np.array(uptimes) + (1 << 31)
         self.earliest = np.maximum(self.base - ((1 << 31) + DAY_MS), 0).astype(np.uint64)
         self.latest = (self.base - ((1 << 31) - DAY_MS)).astype(np.uint64)
@@ -357,7 +359,7 @@ def of_uptime(offset: int, length: int) -> Read:
     def read(block: Block) -> Array:
         ago = block.shift - block.integers(offset, length) & 0xFFFFFFFF
         moments: Array = block.base - ago
-        if moments.min() < 0:
+        if block.batch.is_early and moments.min() < 0:
             raise NotByColumnsError
         return moments.view(np.uint64)
 

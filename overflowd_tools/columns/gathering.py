@@ -62,7 +62,7 @@ class Gathering:
         return texts
 
     def _render(self, template: Template, stretches: list[list[Run]]) -> list[bytes]:
-        octets = sum(len(records) for runs in stretches for _, records, _, _ in runs)
+        octets = sum([len(records) for runs in stretches for _, records, _, _ in runs])
         renderer = self._renderer(template) if octets >= _WORTH_IT * template.length else None
         if renderer is not None:
             return renderer.render(stretches)
