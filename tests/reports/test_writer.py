@@ -1,6 +1,7 @@
 """Reports made from flows: what goes in, to whom, under which number."""
 
 import json
+import re
 import tracemalloc
 
 import pytest
@@ -213,6 +214,25 @@ def test_every_flow_gives_genuine_reports_that_fit_a_datagram(one_flow, roles):
         assert members["flowdata"]["data"].items() >= {(n, one_flow[n]) for n in report.FLOW_FIELDS if n in one_flow}
         signed = report.signable(members)
         assert len(envelope.pack(KEY.public, bytes(64), signed)) <= envelope.MAX_DATAGRAM
+
+
+@given(FLOWS, st.sampled_from([BOTH, ["dst"], []]))
+def test_lines_of_flows(one_flow, roles):
+    """However they are written, the reports on them are the same."""
+
+    def what(found):
+        return [re.sub(rb'("epoch":)[0-9]+', rb"\1", body) for body in found]
+
+    expected = what(maker(roles).bodies(one_flow, NOW))
+    for separators in ((",", ":"), (", ", ": ")):
+        assert what(maker(roles).bodies_of(json.dumps(one_flow, separators=separators).encode(), NOW)) == expected
+
+
+def test_lines_of_other_types():
+    assert maker().bodies_of(b'{"type":"option"}', NOW) is None
+    assert maker().bodies_of(b'{"$schema":"overflowd-report/2"}', NOW) is None
+    with pytest.raises(RecordError, match="^not JSON: "):
+        maker().bodies_of(b"{", NOW)
 
 
 def test_long_texts_are_not_kept():
