@@ -231,7 +231,7 @@ def test_lines_of_flows(one_flow, roles):
 def test_lines_of_other_types():
     assert maker().bodies_of(b'{"type":"option"}', NOW) is None
     assert maker().bodies_of(b'{"$schema":"overflowd-report/2"}', NOW) is None
-    with pytest.raises(RecordError, match="^not JSON: "):
+    with pytest.raises(RecordError, match=r"^not JSON: "):
         maker().bodies_of(b"{", NOW)
 
 
