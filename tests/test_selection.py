@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sampled_decoding import EVERYTHING, check, decode, is_flow
 
+from overflowd_tools.capture.plain import DOZEN
 from overflowd_tools.decoding import Sampling, Wanted
 from overflowd_tools.protocols.detect import Rates
+from overflowd_tools.protocols.series import Series
 from overflowd_tools.sampling.law import PPT, Law
 from overflowd_tools.sampling.sampler import Sampler
 
@@ -45,6 +47,20 @@ def stream(rng, datagrams, most=3000, engines=2):
         sequences[engine] += len(packets)
 
 
+def bursts(rng, number):
+    """Frames of datagrams alike, of which few are others after all, or come late, or never."""
+    sequence = 0
+    for _ in range(number):
+        records = rng.randint(1, 30)
+        for _ in range(rng.randint(10, 50)):
+            packets = [int(rng.uniform(0, 5) ** 4) for _ in range(records)]
+            datagram = bytearray(netflow5(sequence, packets))
+            if not rng.randrange(40):
+                datagram[rng.randrange(24)] ^= 1 << rng.randrange(8)
+            yield frame(bytes(datagram))
+            sequence += records * rng.choices((1, 0, 2), (60, 1, 1))[0]
+
+
 CAPTURE = build.pcap(*stream(Random(7), 300))
 
 
@@ -60,6 +76,22 @@ def test_few_datagrams_are_decoded():
     assert counts["flows"] > 4000
     assert decoded < 10
     assert counts["datagrams"] == counts["packets"] == 300
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("rate", [1e-7, 1e-6, 1e-4])
+def test_datagrams_alike(seed, rate):
+    check(build.pcap(*bursts(Random(seed), 10)), Sampling(rate, None, seed))
+
+
+def test_datagrams_alike_are_counted_by_the_dozen(monkeypatch):
+    frames = [frame(netflow5(2 * index, [3, 4])) for index in range(2 + 5 * DOZEN)]
+    read = []
+    packets = Series.packets
+    monkeypatch.setattr(Series, "packets", lambda *told: read.append(packets(*told)) or read[-1])
+    _, _, counts, decoded = decode(build.pcap(*frames), sampling=Sampling(1e-8, None, 1))
+    assert (counts["datagrams"], counts["flows"], decoded) == (len(frames), 2 * len(frames), 1)
+    assert read == [7 * DOZEN] * 4  # the first dozen comes before the stream is known
 
 
 def test_rate_1_is_what_of_sample_writes():

@@ -9,8 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sampled_decoding import EVERYTHING, check, decode
 
+from overflowd_tools.capture.plain import DOZEN
 from overflowd_tools.decoding import Sampling
+from overflowd_tools.protocols.bounds import Limits
 from overflowd_tools.protocols.detect import Rates
+from overflowd_tools.protocols.series import Series
 from tests.protocols import set_builders as sets
 
 FLOW = [(8, 4), (12, 4), (7, 2), (11, 2), (4, 1), (2, 4), (1, 4), (22, 4), (21, 4)]
@@ -81,7 +84,21 @@ class Exporter:
         return self.message(sets.data(number, self.content(records) + rest), records=records, **more)
 
 
+def burst(one, rng):
+    """Messages alike, of which one may be another after all."""
+    records = rng.randint(1, 30)
+    frames = [one.flows(records) for _ in range(rng.randint(13, 30))]
+    for _ in range(rng.randint(0, 2)):
+        frame = bytearray(frames.pop(at := rng.randrange(len(frames))))
+        frame[42 + rng.randrange(28)] ^= 1 << rng.randrange(8)
+        frames.insert(at, bytes(frame))
+    if rng.random() < 0.2:
+        rng.shuffle(frames)
+    return frames
+
+
 ACTIONS = {
+    "burst": burst,
     "flows": lambda one, rng: one.flows(rng.randint(1, 30)),
     "many": lambda one, rng: one.flows(rng.randint(60, 70)),
     "padded": lambda one, rng: one.flows(3, rest=bytes(rng.randint(1, 3))),
@@ -108,7 +125,7 @@ ACTIONS = {
     "same template": lambda one, _: one.announce(one.fields),
     "options": lambda one, rng: one.tell(*rng.choice([*OPTIONS.values()])),
 }
-STEPS = st.sampled_from(["flows"] * 12 + list(ACTIONS))
+STEPS = st.sampled_from(["flows"] * 12 + ["burst"] * 3 + list(ACTIONS))
 
 
 def exporters(rng):
@@ -122,12 +139,14 @@ def exporters(rng):
     st.sampled_from([1e-6, 1e-5, 1e-3, 1.0]),
     st.booleans(),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_with_all_that_exporters_say(steps, seed, rate, known):
     rng = Random(seed)
     ones = exporters(rng)
     frames = [one.announce(FLOW) for one in ones] * 2
-    frames += [ACTIONS[name](ones[who], rng) for name, who in steps]
+    for name, who in steps:
+        made = ACTIONS[name](ones[who], rng)
+        frames += made if isinstance(made, list) else [made]
     wanted = EVERYTHING._replace(rates=Rates(None, {build.SOURCE4: 40}) if known else None, split_biflow=known)
     check(build.pcap(*frames), Sampling(rate, None, seed), wanted)
 
@@ -174,6 +193,49 @@ def test_sampling_rates_that_are_known_better():
         found, _ = check(build.pcap(*frames), Sampling(1e-7, None, 1), EVERYTHING._replace(rates=rates))
         kept.append(len(found))
     assert kept[1] == kept[2] > 100 > kept[0] == kept[3]
+
+
+@pytest.mark.parametrize("netflow9", [True, False])
+def test_messages_alike_are_counted_by_the_dozen(netflow9, monkeypatch):
+    one = Exporter(Random(5), netflow9=netflow9)
+    frames = [one.announce(FLOW) for _ in range(2)] + [one.flows(9) for _ in range(3)]
+    frames += [one.flows(20) for _ in range(1 + 5 * DOZEN)]
+    read = []
+    packets = Series.packets
+    monkeypatch.setattr(Series, "packets", lambda *told: read.append(packets(*told)) or read[-1])
+    _, _, counts, decoded = decode(build.pcap(*frames), sampling=Sampling(1e-8, None, 1))
+    assert (counts["datagrams"], counts["flows"]) == (len(frames), 3 * 9 + 20 * (1 + 5 * DOZEN))
+    assert len(read) == 5
+    assert all(read)
+    assert decoded <= 5
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_one_flow_of_messages_alike(seed):
+    """A hit among dozens: they go one by one until there is none, and nothing changes but the time."""
+    one = Exporter(Random(seed), netflow9=seed % 2)
+    frames = [one.announce(FLOW) for _ in range(2)] + [one.flows(20) for _ in range(200)]
+    kept, decoded = check(build.pcap(*frames), Sampling(1e-7, None, seed))
+    assert decoded < 20
+    assert len(kept) < 20
+
+
+def test_exporters_in_turn():
+    ones = [Exporter(Random(seed), netflow9=seed % 2, domain=seed) for seed in range(4)]
+    frames = [one.announce(FLOW) for one in ones for _ in range(2)]
+    frames += [one.flows(9) for _ in range(60) for one in ones]
+    _, decoded = check(build.pcap(*frames), Sampling(1e-8, None, 1))
+    assert decoded <= 15
+
+
+def test_who_was_heard_last():
+    """Sessions that are passed over are heard as those that are decoded, so the same ones are forgotten."""
+    ones = [Exporter(Random(seed), netflow9=False, domain=seed) for seed in range(6)]
+    order = Random(3).choices(range(6), k=60)
+    frames = [ones[who].announce(FLOW) for who in range(6) for _ in range(2)]
+    frames += [frame for who in order for frame in [ones[who].flows(9)] * Random(who).choice((1, 20))]
+    frames += [one.flows(9) for one in ones]
+    check(build.pcap(*frames), Sampling(1e-7, None, 1), EVERYTHING._replace(limits=Limits(sessions=4)))
 
 
 def test_what_is_known_at_a_glance_is_bounded():

@@ -68,9 +68,9 @@ class PcapReader(PacketReader):
         self._need = header_length
         while True:
             if plain:
-                datagrams, offset = plain.walk(data, offset)
+                datagrams, alike, offset = plain.walk(data, offset)
                 if datagrams:
-                    append(PlainRun(number + 1, data, datagrams, self._clock))
+                    append(PlainRun(number + 1, data, datagrams, alike, self._clock))
                     number += len(datagrams)
             start = offset + header_length
             if start > end:

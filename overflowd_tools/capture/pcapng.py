@@ -146,9 +146,9 @@ class PcapngReader(PacketReader):
                 and 0 <= clock.at(data, time_at) < _TIME_LIMIT
             )
 
-        datagrams, end = layout.plain.walk(data, offset + _BEFORE_TIME, framed)
+        datagrams, alike, end = layout.plain.walk(data, offset + _BEFORE_TIME, framed)
         if datagrams:
-            items.append(PlainRun(self._number + 1, data, datagrams, clock))
+            items.append(PlainRun(self._number + 1, data, datagrams, alike, clock))
             self._number += len(datagrams)
         return end - _BEFORE_TIME
 

@@ -7,6 +7,8 @@ Such packets need no thought one by one; all others are for the reader of the fo
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
+from itertools import repeat
 
 from overflowd_tools.capture.link import ETHERNET
 from overflowd_tools.capture.packet import Packet
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
 # Lengths, captured and on the wire; EtherType, IP version and header length; total length; fragment, TTL and protocol;
 # source; source port; UDP length. Before all of them the time, in two words.
 _RECORD: Final = struct.Struct(">8xII12xIH2xI2x4s4xH2xH2x")
+# All that is in _RECORD, and some more: lengths; EtherType to total length; fragment to protocol; source to UDP length.
+_ALIKE: Final = "8x8s12x6s2x4s2x14s"
+_ONE_ALIKE: Final = struct.Struct(_ALIKE)
+DOZEN: Final = 12
+"""So many packets alike are found by one look."""
+_LAYOUTS_KEPT: Final = 64
 _RECORD_HEADER: Final = 16
 _HEADERS: Final = 14 + 20 + 8
 _LONGEST: Final = 14 + 65_535
@@ -51,12 +59,14 @@ class Clock(NamedTuple):
 class PlainRun(NamedTuple):
     """Plain packets that follow each other in a capture.
 
-    number: that of the first in the file. data: octets that hold all of them. datagrams: what is in them.
+    number: that of the first in the file. data: octets that hold all of them. datagrams: what is in them. alike: the
+    index of a datagram, and how many from there on are of one source, port and length, and at equal distances: dozens.
     """
 
     number: int
     data: bytes
     datagrams: list[Datagram]
+    alike: list[tuple[int, int]]
     clock: Clock
 
     def timestamp_ns(self, start: int) -> int:
@@ -80,13 +90,20 @@ class PlainWalk:
         """Take the byte order of the lengths. gap: captured length -> octets from the end of a packet to a record."""
         self._lengths = _Lengths(order, gap)
 
-    def walk(self, data: bytes, offset: int, framed: Framed | None = None) -> tuple[list[Datagram], int]:
-        """Return the datagrams from `offset` on, and the offset of the first record that is not plain, or not whole."""
+    def walk(
+        self, data: bytes, offset: int, framed: Framed | None = None
+    ) -> tuple[list[Datagram], list[tuple[int, int]], int]:
+        """Return the datagrams from `offset` on, those alike, and the offset of the first record that is not plain.
+
+        A record that is not whole is not plain. Those alike are told as in PlainRun.
+        """
         datagrams: list[Datagram] = []
+        alike: list[tuple[int, int]] = []
         append, unpack, lengths = datagrams.append, _RECORD.unpack_from, self._lengths
         headers = _RECORD.size
         end = len(data)
         last = end - headers
+        length = None
         while offset <= last:
             captured, original, network, total, transport, source, port, udp_length = unpack(data, offset)
             size, wanted_total, wanted_udp_length, gap = lengths[captured]
@@ -102,8 +119,41 @@ class PlainWalk:
             ):
                 break
             append((source, port, offset + headers, stop))
-            offset = stop + gap
-        return datagrams, offset
+            if captured == length:
+                offset = stop + gap
+                continue
+            length, distance = captured, size + gap
+            if many := _count_alike(data, offset, stop, distance, framed):
+                alike.append((len(datagrams), many))
+                starts = range(offset + headers + distance, end, distance)
+                datagrams += zip(repeat(source, many), repeat(port), starts, range(stop + distance, end + 1, distance))
+            offset += (1 + many) * distance
+        return datagrams, alike, offset
+
+
+def _count_alike(data: bytes, offset: int, stop: int, distance: int, framed: Framed | None) -> int:
+    """Return how many records follow a plain one, at this distance each, with the same octets where it matters.
+
+    offset, stop: where the plain one begins, and where its packet stops. They are counted by the dozen.
+    """
+    first = _ONE_ALIKE.unpack_from(data, offset)
+    count, reach = 0, DOZEN * distance
+    while (
+        offset + reach + distance <= len(data)
+        and _ONE_ALIKE.unpack_from(data, offset + reach) == first  # or else most of them need not be looked at
+        and _alike_reader(distance)(data, offset + distance) == first * DOZEN
+        and not (framed and not all(framed(data, offset + n, stop + n) for n in range(distance, reach + 1, distance)))
+    ):
+        count += DOZEN
+        offset += reach
+        stop += reach
+    return count
+
+
+@lru_cache(maxsize=_LAYOUTS_KEPT)
+def _alike_reader(distance: int) -> Callable[[bytes, int], tuple[bytes, ...]]:
+    """Return what reads the octets that matter of a dozen records."""
+    return struct.Struct(f"{_ALIKE}{distance - _ONE_ALIKE.size}x" * DOZEN).unpack_from
 
 
 class _Lengths(dict[int, tuple[int, int, int, int]]):

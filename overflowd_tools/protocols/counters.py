@@ -36,6 +36,13 @@ def counters(template: Template, name: str, records: bytes) -> Sequence[int] | N
 @lru_cache(maxsize=_KEPT)
 def counter_reader(template: Template, name: str, records: int) -> Reader | None:
     """Return what reads a counter of so many records, at most AT_ONCE; None if their template has no such field."""
+    return new_counter_reader(template, name, records)
+
+
+def new_counter_reader(
+    template: Template, name: str, records: int, messages: int = 1, between: int = 0
+) -> Reader | None:
+    """As counter_reader, but of records in so many messages, with so many octets between those of two."""
     found = None
     offset = 0
     for field in template.fields:
@@ -46,7 +53,8 @@ def counter_reader(template: Template, name: str, records: int) -> Reader | None
         return None
     before, length = found
     code = _CODES.get(length, f"{length}s")
-    layout = Struct("!" + f"{before}x{code}{offset - before - length}x" * records)
+    message = f"{before}x{code}{offset - before - length}x" * records
+    layout = Struct("!" + f"{between}x".join([message] * messages))
     if length in _CODES:
         return layout.unpack_from
     return lambda data, start: [int.from_bytes(octets) for octets in layout.unpack_from(data, start)]

@@ -14,18 +14,18 @@ from overflowd_tools.protocols.announced import ipfix_templates, netflow9_templa
 from overflowd_tools.protocols.counters import AT_ONCE, counter_reader
 from overflowd_tools.protocols.exporters import DataSet, Exporters
 from overflowd_tools.protocols.rows import flow_batches
-from overflowd_tools.protocols.sequence import Stream
+from overflowd_tools.protocols.series import Sight
 from overflowd_tools.protocols.sessions import Export, Session
 from overflowd_tools.protocols.templates import Template
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Final, TypeAlias
+    from collections.abc import Callable
+    from typing import Final
 
-# Version, count or length; Unix seconds; sequence number and domain; number and length of the first set.
-_NETFLOW9: Final = Struct("!HH4xIIIHH")
-_IPFIX: Final = Struct("!HHIIIHH")
+# Version, count or length; Unix seconds; domain; number and length of the first set.
+_NETFLOW9: Final = Struct("!HH4xI4xIHH")
+_IPFIX: Final = Struct("!HHI4xIHH")
 _SET: Final = Struct("!HH")
 _SET_HEADER: Final = 4
 _TEMPLATES: Final = (0, 2)
@@ -37,10 +37,6 @@ _MOST_OCTETS: Final = 384
 _YEAR_1990: Final = 631_152_000
 _YEAR_2100: Final = 4_102_444_800
 
-Seen: TypeAlias = "tuple[Stream, int, int | None, Sequence[int], int]"
-"""Whose message it is, and its sequence number; the count in its header, None for IPFIX; the packets of each flow, and
-at least the rate at which they were sampled."""
-
 
 class Glances:
     """Looks at messages of exporters that are known."""
@@ -50,8 +46,8 @@ class Glances:
         self._exporters = exporters
         self._rate_of = rate_of
 
-    def look(self, data: bytes, datagram: tuple[bytes, int, int, int]) -> Seen | None:
-        """Return what a message holds, None if it must be decoded.
+    def look(self, data: bytes, datagram: tuple[bytes, int, int, int]) -> Sight | None:
+        """Return what is known of a message, None if it must be decoded.
 
         datagram: address and port of the exporter; where in data the message starts and stops.
         """
@@ -60,14 +56,15 @@ class Glances:
             return None
         count: int | None
         if data[start + 1] == 9:
-            _, count, seconds, sequence, domain, number, length = _NETFLOW9.unpack_from(data, start)
+            _, count, seconds, domain, number, length = _NETFLOW9.unpack_from(data, start)
             source, records_at, fits = "netflow9", start + _NETFLOW9.size, True
         else:
-            _, octets, seconds, sequence, domain, number, length = _IPFIX.unpack_from(data, start)
+            _, octets, seconds, domain, number, length = _IPFIX.unpack_from(data, start)
             source, records_at, fits = "ipfix", start + _IPFIX.size, octets == stop - start
             count = None
         fits = fits and _YEAR_1990 <= seconds < _YEAR_2100
-        session = self._exporters.heard(exporter, (source, port, domain)) if fits else None
+        key = source, port, domain
+        session = self._exporters.heard(exporter, key) if fits else None
         if session is None:
             return None
         if number in _TEMPLATES:
@@ -88,7 +85,8 @@ class Glances:
         if template is None or padding or not 0 < records <= AT_ONCE:
             return None
         read = counter_reader(template, "pcount", records)
-        return (session.stream, sequence, count, read(data, records_at), rate) if read else None
+        at = records_at - start
+        return Sight(session.stream, template, records, read, rate, at, count, (exporter, key)) if read else None
 
     def _know(self, session: Session, number: int, exporter: bytes, uptime_ms: int | None) -> _Known:
         """Work out how the records of a template are counted. uptime_ms: any, if their messages have one."""
@@ -105,17 +103,6 @@ class Glances:
         known = _Known(session.options.version, template, ceil(rate))
         _remember(session, number, known)
         return known
-
-    @staticmethod
-    def is_next(stream: Stream, sequence: int, count: int | None, records: int) -> bool:
-        """Account for a message that nothing is lost before; any other one is not taken, and tells so."""
-        if stream.expected != sequence and not stream.is_late(sequence):
-            return False
-        if count is None:
-            stream.records(sequence, records)
-        else:
-            stream.datagrams(sequence, count)
-        return True
 
 
 def _tells_nothing_new(session: Session, number: int, content: bytes, *, netflow9: bool) -> bool:

@@ -78,11 +78,28 @@ class Stream:
                 self._counts_datagrams = True
                 self.expected = before + 1 & _NUMBERS
         late = self.reordered
-        lost = self.records(number, 1 if self._counts_datagrams else max(count, 1))
+        lost = self.records(number, self.step(0, count))
         if self.reordered == late:
             self._previous = number, count
             self._slack = 0 if self._counts_datagrams else max(count - 1, 0)
         return lost
+
+    def step(self, records: int, count: int | None) -> int:
+        """Return by how much a message raises the number. count: that of a NetFlow 9 header, None for all others."""
+        if count is None:
+            return records
+        return 1 if self._counts_datagrams else max(count, 1)
+
+    def pass_over(self, messages: int, records: int, count: int | None) -> None:
+        """Take messages of so many records each, of which none is lost or late. count: as for step()."""
+        assert self.expected is not None
+        last = self.expected + (messages - 1) * self.step(records, count) & _NUMBERS
+        self.messages += messages - 1
+        self.expected = last
+        if count is None:
+            self.records(last, records)
+        else:
+            self.datagrams(last, count)
 
     def is_late(self, number: int) -> bool:
         """Tell whether a message with this number comes late, so that nothing can be lost before it."""

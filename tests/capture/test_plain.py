@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from overflowd_tools.capture.fragments import Fragments
 from overflowd_tools.capture.link import dissect
 from overflowd_tools.capture.packet import IPPacket
-from overflowd_tools.capture.plain import PlainRun
+from overflowd_tools.capture.plain import DOZEN, PlainRun
 from overflowd_tools.capture.reader import CaptureReader
 from overflowd_tools.errors import DecodeError
 
@@ -56,10 +56,21 @@ def read(pieces, *, runs):
     for item in items:
         if isinstance(item, PlainRun):
             assert item.datagrams
+            check_alike(item)
             whole += (checked_packet(item, index) for index in range(len(item.datagrams)))
         else:
             whole.append(item)
     return [str(item) if isinstance(item, DecodeError) else item for item in whole], items
+
+
+def check_alike(run):
+    for first, many in run.alike:
+        assert many % DOZEN == 0
+        ((_, _, start, stop), (_, _, second, _), *_) = alike = run.datagrams[first : first + many]
+        distance = second - start
+        starts, stops = range(start, len(run.data), distance), range(stop, len(run.data) + 1, distance)
+        sources, ports = [run.datagrams[first][0]] * many, [run.datagrams[first][1]] * many
+        assert alike == list(zip(sources, ports, starts, stops, strict=False))
 
 
 def checked_packet(run, index):
@@ -168,6 +179,37 @@ def test_more_lengths_than_are_remembered():
     assert [stop - start for _, _, start, stop in run.datagrams] == list(range(4200))
 
 
+def varied(payload, number):
+    """A plain packet that differs from others of this payload where that does not matter."""
+    return build.ethernet(build.ipv4(build.udp(payload), ident=number))
+
+
+DOZENS = [varied(bytes([number] * 30), number) for number in range(2 * DOZEN + 5)]
+OTHERS = [PLAIN, *(build.ethernet(build.ipv4(build.udp(bytes(length)))) for length in (29, 31))]
+
+
+@pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize("before", [[], [PLAIN], OTHERS, NOT_PLAIN["VLAN"]])
+def test_packets_alike_are_told(form, before):
+    before = before if isinstance(before, list) else [before]
+    run = same(form(*before, *DOZENS, PLAIN), [700, 1300])[-1]
+    assert len(run.datagrams) in (len(before) + len(DOZENS) + 1, len(DOZENS) + 1)
+    assert run.alike == [(len(run.datagrams) - len(DOZENS), 2 * DOZEN)]
+
+
+@pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize("number", [3, 2 * DOZEN])
+def test_one_among_packets_alike(form, number):
+    """Any octet of a record, whatever it changes: it is a time, an address, a length, or makes another packet of it."""
+    data = bytearray(form(*DOZENS))
+    record = (len(data) - len(form())) // len(DOZENS)
+    for at in range(len(form()) + number * record - 8, len(form()) + (number + 1) * record):
+        for change in (1, 0x80):
+            damaged = bytearray(data)
+            damaged[at] ^= change
+            same(bytes(damaged), [1500])
+
+
 FRAMES = st.sampled_from([PLAIN] * 10 + [*NOT_PLAIN.values(), *STILL_PLAIN.values()]) | st.binary(max_size=80)
 CUTS = st.lists(st.integers(0, 2**20), max_size=6)
 
@@ -176,7 +218,10 @@ CUTS = st.lists(st.integers(0, 2**20), max_size=6)
 def damaged(draw):
     """Draw a capture of some frames, of which a few octets may be others."""
     form = draw(st.sampled_from(list(FORMATS.values())))
-    data = bytearray(form(*draw(st.lists(FRAMES, max_size=8))))
+    frames = draw(st.lists(FRAMES, max_size=8))
+    if draw(st.booleans()):
+        frames[draw(st.integers(0, len(frames))) :] = DOZENS[: draw(st.integers(0, len(DOZENS)))] + frames[:2]
+    data = bytearray(form(*frames))
     for _ in range(draw(st.integers(0, 3))):
         at = draw(st.integers(4, len(data) - 1))
         data[at] = draw(st.integers(0, 255))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overflowd_tools.protocols.counters import AT_ONCE, counters
+from overflowd_tools.protocols.counters import AT_ONCE, counters, new_counter_reader
 from overflowd_tools.protocols.netflow import NETFLOW5, NETFLOW7
 from overflowd_tools.protocols.templates import Field, Kind, Template
 
@@ -23,6 +23,23 @@ def test_as_one_by_one(before, length, after, count, rng):
     starts = range(before, len(records), template.length)
     wanted = [int.from_bytes(records[start : start + length]) for start in starts]
     assert counters(template, "pcount", records) == wanted
+
+
+@given(
+    st.integers(1, 9),
+    st.integers(1, 5),
+    st.integers(1, 5),
+    st.integers(0, 30),
+    st.integers(0, 9),
+    st.randoms(use_true_random=False),
+)
+def test_in_several_messages(length, count, messages, between, start, rng):
+    template = Template((Field("x", 3), Field("pcount", length), Field("y", 2)))
+    parts = [rng.randbytes(count * template.length) for _ in range(messages)]
+    read = new_counter_reader(template, "pcount", count, messages, between)
+    assert read is not None
+    octets = bytes(start) + rng.randbytes(between).join(parts)
+    assert list(read(octets, start)) == [value for part in parts for value in counters(template, "pcount", part) or []]
 
 
 @pytest.mark.parametrize("template", [NETFLOW5, NETFLOW7])

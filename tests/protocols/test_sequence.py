@@ -210,3 +210,37 @@ def test_the_first_flow_tells_what_was_lost_before():
         told = template9(256, FLOW), data(256, RECORD * 2), data(256, RECORD)
         rows = send9(exporters, *told, sequence=sequence, count=4).rows
         assert [row.members.get("seq_lost") for row in rows] == [expected, None, None]
+
+
+@given(
+    some.integers(0, WHOLE - 1),
+    some.sampled_from([None, 0, 1, 29]),
+    some.sampled_from([1, 12]),
+    some.sampled_from([1, 12, 29]),
+    some.integers(1, 40),
+    some.integers(0, 3),
+)
+def test_messages_passed_over_together(first, announced, records, jump, messages, after):
+    """They leave a stream as they do one by one, whatever comes before and after."""
+    one_by_one, together = Stream(), Stream()
+
+    def take(stream: Stream, number: int) -> int:
+        return stream.records(number, records) if announced is None else stream.datagrams(number, announced)
+
+    for index in range(3):  # after which it may show what the numbers count
+        for stream in (one_by_one, together):
+            take(stream, (first + index * jump) % WHOLE)
+    assert together.expected is not None
+    step = together.step(records, announced)
+    numbers = [(together.expected + index * step) % WHOLE for index in range(messages)]
+    assert [take(one_by_one, number) for number in numbers] == [0] * messages
+    together.pass_over(messages, records, announced)
+    for later in (0, -step, 5, after, 70_000):
+        assert state(together) == state(one_by_one)
+        assert one_by_one.expected is not None
+        number = (one_by_one.expected + later) % WHOLE
+        assert take(together, number) == take(one_by_one, number)
+
+
+def state(stream: Stream) -> dict[str, object]:
+    return {name: getattr(stream, name) for name in Stream.__slots__}
