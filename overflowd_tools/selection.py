@@ -5,6 +5,7 @@ Batches are drawn by their counters, as octets; all other flows as lines, by the
 
 from __future__ import annotations
 
+from functools import cached_property
 from random import Random, SystemRandom
 
 from overflowd_tools.protocols.counters import counters
@@ -12,13 +13,13 @@ from overflowd_tools.protocols.templates import FlowBatch
 from overflowd_tools.records import FlowWriter, note_loss
 from overflowd_tools.sampling.batches import BatchSampler
 from overflowd_tools.sampling.law import Law
-from overflowd_tools.sampling.sampler import Sampler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from overflowd_tools.protocols.exporters import Batch, Row
+    from overflowd_tools.sampling.sampler import Sampler
 
 
 class Selection:
@@ -29,15 +30,24 @@ class Selection:
 
         reject: is told why a line cannot be sampled.
         """
-
-        def generator(use: str) -> Random:
-            return SystemRandom() if seed is None else Random(f"{seed} {use}")  # noqa: S311 - asked for
-
-        self._batches = BatchSampler(law, generator("waits of batches"), generator("draws of batches"))
+        self._law = law
+        self._seed = seed
+        self._reject = reject
+        self._batches = BatchSampler(law, self._random("waits of batches"), self._random("draws of batches"))
         self.hits = self._batches.hits
-        self._sampler = Sampler(law, generator("waits"), generator("draws"), lambda _, reason: reject(reason))
         self._clamps = law.clamps
         self._writer = writer
+
+    def _random(self, use: str) -> Random:
+        return SystemRandom() if self._seed is None else Random(f"{self._seed} {use}")  # noqa: S311 - asked for
+
+    @cached_property
+    def _sampler(self) -> Sampler:
+        """The sampler of lines: most captures have no flow for it, and importing it takes 4 ms."""
+        from overflowd_tools.sampling.sampler import Sampler
+
+        reject = self._reject
+        return Sampler(self._law, self._random("waits"), self._random("draws"), lambda _, reason: reject(reason))
 
     def batch(self, batch: FlowBatch, lost: int, exporter: bytes, port: int, received_ns: int) -> list[bytes]:
         """Return the lines of the flows of a batch that are kept, as the writer makes them, with their p_ppt.

@@ -6,7 +6,6 @@ The socket options are Linux's (socket(7), ip(7), ipv6(7)); Python's socket modu
 from __future__ import annotations
 
 import errno
-import re
 import select
 import socket
 import struct
@@ -44,7 +43,7 @@ _ANCILLARY_SIZE = 128  # three control messages; the largest, in6_pktinfo, takes
 _LARGEST_DATAGRAM = 1 << 16
 _V4_MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291 section 2.5.5.2
 _SECONDS_BETWEEN_NOTICES = 10.0
-_ENDPOINT = re.compile(r"(?:(?:\[([^\]]*)\]|([^:\[\]]*)):)?([0-9]{1,5})", re.ASCII)
+_ENDPOINT = r"(?:(?:\[([^\]]*)\]|([^:\[\]]*)):)?([0-9]{1,5})"
 
 
 class Endpoint(NamedTuple):
@@ -75,7 +74,9 @@ def parse_endpoint(text: str) -> Endpoint:
 
     Raises ValueError with the reason.
     """
-    match = _ENDPOINT.fullmatch(text)
+    import re
+
+    match = re.fullmatch(_ENDPOINT, text, re.ASCII)
     if not match:
         raise ValueError(f"{text!r} is not PORT, IPV4:PORT or [IPV6]:PORT")
     ipv6, ipv4, digits = match.groups()

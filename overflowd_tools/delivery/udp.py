@@ -5,7 +5,6 @@ The socket options are Linux's (ip(7), ipv6(7)); Python's socket module lacks so
 
 from __future__ import annotations
 
-import re
 import socket
 
 from overflowd_tools.errors import UsageError
@@ -36,7 +35,7 @@ _OPTIONS = {
         (socket.SOL_SOCKET, socket.SO_RCVBUF, 0),
     ),
 }
-_COLLECTOR = re.compile(r"udp://(?:\[([^\[\]]+)\]|([^\[\]:/@]+)):([0-9]{1,5})", re.ASCII)
+_COLLECTOR = r"udp://(?:\[([^\[\]]+)\]|([^\[\]:/@]+)):([0-9]{1,5})"
 
 
 class Peer(NamedTuple):
@@ -61,7 +60,9 @@ def collector(url: str) -> Peer:
 
     A name is resolved here and never again; its first address is taken. Raises UsageError.
     """
-    match = _COLLECTOR.fullmatch(url)
+    import re
+
+    match = re.fullmatch(_COLLECTOR, url, re.ASCII)
     if not match or not 0 < int(match[3]) < 65536:
         raise UsageError(f"{url!r} is not udp://HOST:PORT")
     host = match[1] or match[2]

@@ -6,8 +6,6 @@ tests/make_elements.py makes it from the registries.
 
 from __future__ import annotations
 
-import re
-
 from overflowd_tools.errors import UsageError
 from overflowd_tools.named import NamedTuple
 from overflowd_tools.protocols.announced import SCOPE_ENTERPRISE
@@ -15,6 +13,7 @@ from overflowd_tools.protocols.values import TYPES, kind_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterable, Iterator
     from typing import Any
 
@@ -158,6 +157,12 @@ class ElementTable:
         return Element(enterprise, number, *cells[2:], *kept[len(cells) - 4 :])
 
 
+def _match(pattern: str, text: str) -> re.Match[str] | None:
+    import re  # only the elements of users are checked
+
+    return re.fullmatch(pattern, text)
+
+
 def _split(text: str) -> list[str]:
     """Return enterprise, number, name and type of a line, and the further columns that it has."""
     if "\t" in text:
@@ -165,7 +170,7 @@ def _split(text: str) -> list[str]:
         if not 4 <= len(cells) <= _COLUMNS:
             raise ValueError(f"{len(cells)} columns, where 4 to {_COLUMNS} are expected")
         return cells
-    match = re.fullmatch(_IESPEC, text)
+    match = _match(_IESPEC, text)
     if not match:
         raise ValueError("neither columns parted by tabs nor name(enterprise/id)<type>")
     name, enterprise, number, kind = match.groups()
@@ -174,7 +179,7 @@ def _split(text: str) -> list[str]:
 
 def _checked(element: Element) -> Element:
     """Refuse an element whose name or type cannot be. Names go into lines as they are."""
-    if not re.fullmatch(_NAME, element.name):
+    if not _match(_NAME, element.name):
         raise ValueError(f"{element.name!r} is no name: letters, digits, _ . and -, no digit first")
     if element.type not in TYPES:
         raise ValueError(f"{element.type!r} is no type; types are {', '.join(sorted(TYPES))}")
@@ -182,6 +187,6 @@ def _checked(element: Element) -> Element:
 
 
 def _integer(what: str, text: str, most: int) -> int:
-    if not re.fullmatch(_NUMBER, text) or int(text) > most:
+    if not _match(_NUMBER, text) or int(text) > most:
         raise ValueError(f"{what} {text!r} is no number from 0 to {most}")
     return int(text)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _COUNTER_LIMIT = 1 << 64
 
-_STRINGS_AND_BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}]')
-_COUNT_AFTER_NAME = re.compile(rb"\s*:\s*(\d+)")
+_STRINGS_AND_BRACKETS = rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}]'
+_COUNT_AFTER_NAME = rb"\s*:\s*(\d+)"
 
 
 class Sampler:
@@ -135,12 +135,13 @@ def _recorded_at(line: bytes) -> tuple[int, int]:
     """Return where the p_ppt of a flow starts and ends: that of the flow itself, and the last if there are several."""
     found = (0, 0)
     depth = 0
-    for token in _STRINGS_AND_BRACKETS.finditer(line):
+    count_after_name = re.compile(_COUNT_AFTER_NAME)
+    for token in re.finditer(_STRINGS_AND_BRACKETS, line):
         if token[0] in (b"{", b"["):
             depth += 1
         elif token[0] in (b"}", b"]"):
             depth -= 1
-        elif depth == 1 and (value := _COUNT_AFTER_NAME.match(line, token.end())) and _is_name(token[0]):
+        elif depth == 1 and (value := count_after_name.match(line, token.end())) and _is_name(token[0]):
             found = value.span(1)
     return found
 

@@ -1,7 +1,6 @@
 """Secret keys of signify(1), as far as they are not encrypted: signify encrypts by bcrypt, which libsodium has not."""
 
 import binascii
-from hashlib import sha512
 from struct import Struct
 
 from overflowd_tools.errors import KeyFileError
@@ -25,6 +24,8 @@ def decode_secret(data: bytes) -> SecretKey | None:
     if len(blob) != _SECRET_FILE.size or not blob.startswith(ALGORITHM + _KDF):
         return None
     _, _, rounds, _, checksum, number, seed, public = _SECRET_FILE.unpack(blob)
+    from hashlib import sha512  # only now, as it takes 3 ms to import
+
     if rounds:
         raise KeyFileError("a key of signify with a passphrase; signify -G -n makes one without")
     key = SecretKey.from_seed(seed, number)

@@ -11,7 +11,6 @@ import re
 import stat
 import time
 from collections.abc import Callable
-from hashlib import sha256
 from shlex import quote
 
 from overflowd_tools.errors import KeyFileError
@@ -114,6 +113,8 @@ class StateFile:
 
 
 def _header(body: bytes) -> bytes:
+    from hashlib import sha256  # not for those who keep no state, as it takes 3 ms to import
+
     return _HEADER % sha256(body).hexdigest().encode()
 
 
