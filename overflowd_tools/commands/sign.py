@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import time
 from contextlib import closing, contextmanager
@@ -156,12 +155,12 @@ def _minisig(path: str, key: SecretKey, body: bytes) -> bytes:
 @contextmanager
 def _kept(context: command.Context, key: PublicKey, serials: Serials) -> Iterator[None]:
     """Take up the numbers of the last run, and keep them for the next one, however this one ends."""
-    from overflowd_tools.trust.state import StateFile
-
     path = context.args.state
     if path is None:
         yield
         return
+    from overflowd_tools.trust.state import StateFile
+
     with closing(StateFile(path, lambda content: serials.load(content, key.text))) as state:
         if state.why_anew:
             context.note(f"{path}: a new epoch begins: {state.why_anew}")
@@ -194,9 +193,11 @@ def _contact(args: SimpleNamespace, settings: Config, key_path: str) -> tuple[st
     email = settings.email if args.email is None else args.email
     identity = settings.identity if args.identity is None else args.identity
     if email is None or identity is None:
+        from shlex import quote
+
         if os.path.exists(key_path):
             raise UsageError(f"no contact; add {_EXAMPLE}, or put both into [contact] of {config.path()}")
-        option = f"-k {shlex.quote(args.key)} " if args.key else ""
+        option = f"-k {quote(args.key)} " if args.key else ""
         raise UsageError(f"no key and no contact; make both: of-key new {option}{_EXAMPLE}")
     return email, identity
 
