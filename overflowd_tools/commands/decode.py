@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 CHUNK = 112 << 10
 """Octets that are read at a time, at most: so that their lines fit into a pipe, and whoever reads it need not wait."""
+SAMPLED_CHUNK = 1 << 20
+"""As CHUNK, where flows are sampled, and few lines come of many octets."""
 _YEARS = 1_000_000_000
 """Of seconds: more than any capture is long."""
 NUMPY_AFTER = 70_000
@@ -137,6 +139,7 @@ class _Decoder:
         self._context = context
         self._name = ""
         self._may_use_numpy = True
+        self._chunk = SAMPLED_CHUNK if wanted.sampling else CHUNK
         self._captures = CaptureDecoder(wanted, context.output.write_all, self._reject, survey=survey)
         context.counts = self._captures.counts
 
@@ -159,7 +162,7 @@ class _Decoder:
         self._captures.begin()
         counts, before, octets = self._captures.counts, self._captures.counts["flows"], 0
         size = os.fstat(source.fileno()).st_size  # of what is no file: 0
-        for chunk in source.chunks(CHUNK):
+        for chunk in source.chunks(self._chunk):
             flows = counts["flows"]
             if self._may_use_numpy and (flows >= NUMPY_AFTER or (flows - before) * size > NUMPY_FOR * octets):
                 self._may_use_numpy = False
