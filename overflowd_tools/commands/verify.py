@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 KEY_CHARACTERS = 56
 STATES = ("unknown", "seen", "known", "pinned")
-HELD_LINES = 8192
+HELD_LINES = 1024
 """At most so many are judged at once, by one write to the keyring that is brought to the disk."""
-HELD_OCTETS = 1 << 23
+HELD_OCTETS = 1 << 21
 SHOWN_GAPS = 20
 
 
@@ -116,9 +116,12 @@ class _JudgingOutput(stream.Output):
     """Standard output that judges what it holds before it is written out, which is before every read that waits."""
 
     def __init__(self, context: command.Context, judge: Judge) -> None:
+        from overflowd_tools.trust.events import Sighting
+
         super().__init__()
         self._context = context
         self._judge = judge
+        self._sighting = Sighting
         self._held: list[_Item] = []
         self._octets = 0
 
@@ -150,36 +153,27 @@ class _JudgingOutput(stream.Output):
             for name, number, found in held:
                 result, mark = found, b""
                 if not isinstance(found, (bytes, str)):
-                    reason, mark = judge(*_sighting(found))
+                    flow, role = _flow(found) if self._context.args.own else ({}, "")
+                    reason, mark = judge(self._seen(found), flow, role)
                     result = reason or found
                 results.append(((name, number, result), mark))
                 if self._context.args.strict and isinstance(result, str):
                     break  # what comes after is neither entered nor delivered
         return results
 
+    def _seen(self, report: Report) -> Sighting:
+        """Return what a keyring must know about a report."""
+        epoch, seq, packets, octets = map(int, report.numbers)
+        times, to = (report.time_ms, report.expires_ms), report.to or ""
+        return self._sighting(
+            report.key, report.signed, report.text, *times, to, epoch, seq, report.contact, packets, octets
+        )
 
-def _sighting(report: Report) -> tuple[Sighting, dict[str, Any], str]:
-    """Return what a keyring must know about a report, its flow, and to which end of that it goes."""
-    from overflowd_tools.trust.events import Sighting
 
+def _flow(report: Report) -> tuple[dict[str, Any], str]:
+    """Return the flow of a report, and to which end of that it goes."""
     members = report.members
-    metadata, contact = members["metadata"], members.get("contact")
-    total = metadata.get("total", {}) if report.version > 1 else {}
-    epoch, seq = (metadata["epoch"], metadata["seq"]) if report.version > 1 else (0, 0)
-    seen = Sighting(
-        report.key,
-        report.signed,
-        report.text,
-        report.time_ms,
-        report.expires_ms,
-        report.to or "",
-        epoch,
-        seq,
-        f"{contact['identity']} <{contact['email']}>" if contact else "",
-        total.get("packets", 0),
-        total.get("octets", 0),
-    )
-    return seen, members["flowdata"]["data"], metadata.get("role", "")
+    return members["flowdata"]["data"], members["metadata"].get("role", "")
 
 
 def _keyring(context: command.Context) -> AbstractContextManager[Keyring | None]:

@@ -33,7 +33,7 @@ _MIDDLE = re.compile(
     rb'(?:,"sampling_rate":[1-9][0-9]{0,14}+|),"seq":(NATURAL),"time_ms":(NATURAL)'
     rb',"to":"(?(is_source)(?P=saddr)|(?P=daddr))"'
     rb'(?:,"total":\{"octets":(NATURAL),"packets":(NATURAL),"reports":NATURAL\}|)(?:,"why":\[RULE(?:,RULE){0,15}\]|)\}'
-    rb',"signature":\{(?P<batch>"batch":\{[^{}]*+\},|)'.replace(b"ADDRESS", _ADDRESS)
+    rb',"signature":\{(?P<batch>"batch":\{[^}]*+\},|)'.replace(b"ADDRESS", _ADDRESS)
     .replace(b"NATURAL", _NATURAL)
     .replace(b"UINT16", _UINT16)
     .replace(b"UINT8", _UINT8)
@@ -45,7 +45,7 @@ _BEGINNING = re.compile(
     rb'\{"\$schema":"overflowd-report/2","contact":\{"email":"([^"\\]+)","identity":"([^"\\]+)"\},"flowdata":\{"data":\{'
 )
 _KEY = re.compile(rb'"key":"(RW[A-Za-z0-9+/]{54})","signature":"')
-_BATCH = re.compile(rb'"batch":\{"count":([1-9][0-9]{0,3}),"index":(0|[1-9][0-9]{0,3}),"path":"([^"\\]*+)"\},')
+_BATCH = re.compile(rb'"batch":\{"count":([1-9][0-9]{0,3}),"index":(0|[1-9][0-9]{0,3}),"path":"([^"]*+)"\},')
 _ENDS = tuple(b'%c=="}}' % last for last in b"AQgw")  # the base64 of 64 octets, whose last bits are 0, and the end
 _SIGNATURE_AT = -88 - len(b'"}}')
 _UNSIGNED_AT = _SIGNATURE_AT - len(b',"signature":"')
@@ -94,7 +94,7 @@ def read(line: bytes) -> Report | None:
     except (ValueError, RecordError):
         return None
     ends = (b"dst" if is_source == UNKNOWN else b"src", saddr, daddr, sport, dport, protocol)
-    numbers = (epoch, seq, packets, octets)
+    numbers = (epoch, seq, packets, octets) if octets != UNKNOWN else (epoch, seq, b"0", b"0")
     return _new(
         Report,
         (2, sender.key, signed, signature, int(time), int(expires), ends, line, proof, sender.contact, numbers),

@@ -79,7 +79,7 @@ class Report(NamedTuple):
     contact: str = ""
     """Whom it names, as "Example Net <noc@example.net>"; or nothing."""
     numbers: tuple[bytes, ...] = (b"0",) * 4
-    """Its epoch and seq, and the packets and octets of its running totals, as they are written; 0 for what is absent."""
+    """Epoch and seq, and the packets and octets of its running totals, as they are written; 0 for what is absent."""
 
     @property
     def to(self) -> str | None:

@@ -48,8 +48,13 @@ def slot(key: bytes, to: str, epoch: int, seq: int, digest: bytes) -> bytes:
 
     The numbers to one recipient follow each other, so that the index writes few pages.
     """
-    series = digest if not seq else epoch.to_bytes(8, "big") + to.encode()
-    return blake2b(key + series, digest_size=DIGEST_OCTETS).digest() + seq.to_bytes(8, "big")
+    start = slots_start(key, to, epoch) if seq else blake2b(key + digest, digest_size=DIGEST_OCTETS).digest()
+    return start + seq.to_bytes(8, "big")
+
+
+def slots_start(key: bytes, to: str, epoch: int) -> bytes:
+    """Return what the slots of all reports to one recipient begin with; the number of the report follows."""
+    return blake2b(key + epoch.to_bytes(8, "big") + to.encode(), digest_size=DIGEST_OCTETS).digest()
 
 
 def report_line(seen: Sighting, digest: bytes, at_ms: int, *, new_contact: bool, held: bool) -> bytes:

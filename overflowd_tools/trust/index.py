@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from overflowd_tools.errors import KeyFileError
+from overflowd_tools.trust.events import slots_start
 from overflowd_tools.trust.reputation import FIELDS, Numbers, Record
 
 _TYPES = {bytes: "BLOB", str: "TEXT", int: "INTEGER"}
@@ -28,7 +29,7 @@ _SCHEMA = {
     "window": (
         "CREATE TABLE window (slot BLOB PRIMARY KEY, digest BLOB NOT NULL, key BLOB NOT NULL, "
         "time_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, place INTEGER NOT NULL, "
-        "passed INTEGER NOT NULL) WITHOUT ROWID"
+        "passed INTEGER NOT NULL)"  # with rows in the order of the log it takes a quarter less time to write
     ),
     "window_time": "CREATE INDEX window_time ON window (key, time_ms)",
     "statements": (
@@ -41,6 +42,10 @@ SUFFIXES = ("", "-wal", "-shm", "-journal")
 _NUMBERS = ("key", "epoch", "recipient", "low", "high", "received", "packets", "octets", "last_ms")
 Series = tuple[bytes, int, str]
 """Key, epoch and recipient, within which reports are numbered."""
+_LANE = (
+    "SELECT (SELECT max(slot) FROM window WHERE slot BETWEEN ? AND ?), low, high, received, packets, octets "
+    "FROM (SELECT 1) LEFT JOIN numbers ON key = ? AND epoch = ? AND recipient = ?"
+)
 _MARKS = ", ".join("?" * len(FIELDS))
 
 
@@ -58,22 +63,42 @@ class Entry(NamedTuple):
     """Whether it was passed on; one that was held back may come again."""
 
 
-class Cache:
-    """Records and numbers that were read from the index, good as long as nobody else writes it."""
+class Lane:
+    """What there is of the reports of one series."""
 
-    limit = 1 << 14
+    __slots__ = ("highest", "numbers", "start")
+
+    def __init__(self, start: bytes) -> None:
+        self.start = start
+        """What their slots begin with."""
+        self.highest = 0
+        """No number in the window is above this one."""
+        self.numbers: Numbers | None = None
+
+
+def new_lane(series: Series) -> Lane:
+    """Return the lane of a series of which there is nothing yet."""
+    key, epoch, recipient = series
+    return Lane(slots_start(key, recipient, epoch))
+
+
+class Cache:
+    """Records and lanes that were read from the index, good as long as nobody else writes it."""
+
+    limit = 1 << 13
 
     def __init__(self) -> None:
         self.records: dict[bytes, Record | None] = {}
-        self.numbers: dict[Series, Numbers | None] = {}
-        self.highest: dict[bytes, int] = {}
-        """The highest number in the window of each series that slots begin with."""
+        self.lanes: dict[Series, Lane] = {}
+        self.whole: set[bytes] = set()
+        """Keys of which there is nothing in the index that is not here: those that were not known before."""
 
     def shrink(self) -> None:
         """Forget all when there is too much of it."""
-        for held in (self.records, self.numbers, self.highest):
-            if len(held) > self.limit:
-                held.clear()
+        if max(len(self.records), len(self.lanes)) > self.limit:
+            self.records.clear()
+            self.lanes.clear()
+            self.whole.clear()
 
 
 class Index:
@@ -110,7 +135,7 @@ class Index:
         run("PRAGMA trusted_schema = OFF")
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = NORMAL")
-        run("PRAGMA cache_size = -16384")
+        run("PRAGMA cache_size = -2048")  # KiB; the kernel has the rest
         found = dict(run("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
         if not found:
             run("BEGIN")
@@ -149,13 +174,16 @@ class Index:
         """Return what is known about every key."""
         return map(Record, self._database.execute("SELECT * FROM keys"))
 
-    def numbers(self, key: bytes, epoch: int, recipient: str) -> Numbers | None:
-        """Return the numbers of the reports to one recipient."""
-        chosen = (
-            "SELECT low, high, received, packets, octets FROM numbers WHERE key = ? AND epoch = ? AND recipient = ?"
-        )
-        row = self._database.execute(chosen, (key, epoch, recipient)).fetchone()
-        return Numbers(*row) if row else None
+    def lane(self, series: Series) -> Lane:
+        """Return what there is of the reports of a series."""
+        lane = new_lane(series)
+        slots = (lane.start, lane.start + b"\xff" * 8)
+        last, *numbers = self._database.execute(_LANE, (*slots, *series)).fetchone()
+        if last:
+            lane.highest = int.from_bytes(last[len(lane.start) :], "big")
+        if numbers[0] is not None:
+            lane.numbers = Numbers(*numbers)
+        return lane
 
     def all_numbers(self, key: bytes) -> list[dict[str, Any]]:
         """Return epoch, to, low, high, received, packets, octets and last_ms of every recipient of a key."""
@@ -167,12 +195,6 @@ class Index:
         """Return the report of this slot in the window."""
         row = self._database.execute("SELECT * FROM window WHERE slot = ?", (slot,)).fetchone()
         return Entry._make(row) if row else None
-
-    def highest(self, series: bytes) -> int:
-        """Return the highest number in the window of those slots that begin so; 0 if there is none."""
-        chosen = "SELECT max(slot) FROM window WHERE slot BETWEEN ? AND ?"
-        row: tuple[bytes | None] = self._database.execute(chosen, (series, series + b"\xff" * 8)).fetchone()
-        return int.from_bytes(row[0][len(series) :], "big") if row[0] else 0
 
     def entries(self) -> Iterator[Entry]:
         """Return the window in the order of the log."""

@@ -35,7 +35,7 @@ class Judge:
         self._required = required or policy.required["accept"]
         self._keyring = keyring
         self._own = own
-        self._marks: dict[tuple[str, str], bytes] = {}
+        self._passes: dict[tuple[str, str], Judgement] = {}
         self._numbers: dict[tuple[str, int, str], Numbers] = {}
 
     @contextmanager
@@ -60,7 +60,7 @@ class Judge:
             contradicted = own.verdict == "absent" and role == "dst" and self._policy.unsampled
             seen = seen._replace(confirmed=own.digest, contradicted=contradicted)
         verdict = self._verdict(update, seen, now_ms)
-        return Judgement(verdict.reason, b"" if verdict.reason else self._mark(verdict.state, own))
+        return Judgement(verdict.reason, b"") if verdict.reason else self._pass(verdict.state, own)
 
     def _verdict(self, update: Update | None, seen: Sighting, now_ms: int) -> Verdict:
         settled = self._policy.state(seen.key, "")
@@ -87,9 +87,9 @@ class Judge:
             if len(self._numbers) > _RECIPIENTS:
                 del self._numbers[next(iter(self._numbers))]
 
-    def _mark(self, state: str, own: Own | None) -> bytes:
+    def _pass(self, state: str, own: Own | None) -> Judgement:
         verdict = own.verdict if own else ""
-        if (state, verdict) not in self._marks:
+        if (state, verdict) not in self._passes:
             mark = {"state": state, "for": self._policy.uses(state), **({"own": verdict} if verdict else {})}
-            self._marks[state, verdict] = json.dumps(mark, separators=(",", ":")).encode()[1:-1]
-        return self._marks[state, verdict]
+            self._passes[state, verdict] = Judgement(None, json.dumps(mark, separators=(",", ":")).encode()[1:-1])
+        return self._passes[state, verdict]

@@ -18,10 +18,10 @@ from typing import Any
 
 from overflowd_tools.errors import KeyFileError
 from overflowd_tools.trust import events
-from overflowd_tools.trust.index import SUFFIXES, Cache, Index
+from overflowd_tools.trust.index import SUFFIXES, Cache, Index, Series
 from overflowd_tools.trust.keys import PublicKey
 from overflowd_tools.trust.log import Log
-from overflowd_tools.trust.reputation import FIELDS, Record
+from overflowd_tools.trust.reputation import FIELDS, Numbers, Record
 from overflowd_tools.trust.update import Update
 
 
@@ -215,10 +215,27 @@ class Keyring:
     def _store(self, index: Index, update: Update) -> None:
         index.put_records(update.changed.values())
         index.put_entries(update.entries.values())
-        index.put_numbers((series, *numbers) for series, numbers in update.numbers.items())
+        index.put_numbers(self._newest(update))
         for (key, kind), text in update.statements.items():
             index.put_statement(key, kind, text)
         self._bound_keys(index, update)
+
+    def _newest(self, update: Update) -> Iterator[tuple[Series, Numbers, int]]:
+        """Yield the numbers of the recipients last heard of, of each key no more than are kept of it."""
+        room: dict[bytes, int] = {}
+        ordered = sorted(update.numbers.items(), key=_last_ms)
+        for series, (numbers, last_ms) in reversed(ordered):
+            key = series[0]
+            if key not in room:
+                room[key] = self._recipients(update.changed.get(key))
+            room[key] -= 1
+            if room[key] >= 0:
+                yield series, numbers, last_ms
+
+    def _recipients(self, record: Record | None) -> int:
+        """Return how many recipients of a key are kept."""
+        trusted = record and record.trusted
+        return self._limits.recipients_of_trusted if trusted else self._limits.recipients_of_key
 
     def _bound_keys(self, index: Index, update: Update) -> None:
         """Keep every key that changed within its own bounds."""
@@ -226,7 +243,7 @@ class Keyring:
         for key in update.grown:
             record = update.changed.get(key)
             if record:
-                index.trim_numbers(key, limits.recipients_of_trusted if record.trusted else limits.recipients_of_key)
+                index.trim_numbers(key, self._recipients(record))
         for record in update.changed.values():
             excess = record.remembered - limits.window_of_key
             if excess > 0:
@@ -315,6 +332,10 @@ class Keyring:
 
 
 _REPORT, _KEPT, _HELD = b'{"event":"report",', b'{"event":"kept",', b',"held":1,'
+
+
+def _last_ms(numbers: tuple[Series, tuple[Numbers, int]]) -> int:
+    return numbers[1][1]
 
 
 def _snapshot(record: Record) -> bytes:

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, TypeVar
 from overflowd_tools.errors import KeyFileError
 from overflowd_tools.trust import events
 from overflowd_tools.trust.events import Event, Sighting
-from overflowd_tools.trust.index import Cache, Entry, Index, Series
+from overflowd_tools.trust.index import Cache, Entry, Index, Lane, Series, new_lane
 from overflowd_tools.trust.keys import PublicKey
 from overflowd_tools.trust.log import Log
-from overflowd_tools.trust.reputation import DECISIONS, FIELDS, Numbers, Record, why_too_low
+from overflowd_tools.trust.reputation import DECISIONS, FIELDS, STATES, Numbers, Record, why_too_low
 
 _Name = TypeVar("_Name")
 _Value = TypeVar("_Value")
@@ -28,6 +28,9 @@ class Verdict(NamedTuple):
     """The state of its key before this report."""
     reason: str | None
     """Why it is not to be passed on, or None. What stands before a colon is the kind of reason."""
+
+
+_PASSED = {state: Verdict(state, None) for state in STATES}
 
 
 class Update:
@@ -70,8 +73,7 @@ class Update:
         if state == "distrusted" or not enter:
             return Verdict(state, reason)
         digest = seen.digest()
-        slot = events.slot(seen.key.raw, seen.to, seen.epoch, seen.seq, digest)
-        entry = self._entry(slot, seen.seq)
+        slot, entry = self._find((record.key, seen.epoch, seen.to), seen.seq, digest)
         if entry is None and seen.time_ms <= record.floor_ms:
             return Verdict(state, "too old: a replay of it could not be told, since this key sends so many")
         if entry is None:
@@ -82,7 +84,7 @@ class Update:
             reason = "duplicate: it was passed on before"
         elif not reason:
             self._append("passed", slot=slot.hex())
-        return Verdict(state, reason)
+        return Verdict(state, reason) if reason else _PASSED[state]
 
     def decide(self, key: PublicKey, decision: str, name: str = "") -> None:
         """Take in what the operator decides about a key."""
@@ -140,12 +142,13 @@ class Update:
             record = Record()
             record.key, record.text = key.raw, key.text
             self._cache.records[key.raw] = record
+            self._cache.whole.add(key.raw)
             self.newcomers = True
         return record
 
     def numbers_of(self, seen: Sighting) -> Numbers | None:
         """Return the numbers that this recipient got in this epoch, with this report."""
-        return self._numbers(seen.key.raw, seen.epoch, seen.to)
+        return self._lane((seen.key.raw, seen.epoch, seen.to)).numbers
 
     # --- what follows from an event, live or read from the log
 
@@ -163,7 +166,7 @@ class Update:
             self.changed.pop(key, None)
             self._cache.records.pop(key, None)
         _drop(self.numbers, lambda number, _: number[0] in keys)
-        _drop(self._cache.numbers, lambda number, _: number[0] in keys)
+        _drop(self._cache.lanes, lambda series, _: series[0] in keys)
         _drop(self.statements, lambda pair, _: pair[0] in keys)
         _drop(self.entries, lambda _, entry: entry.key in keys)
 
@@ -185,7 +188,9 @@ class Update:
         self._enter(record, entry, self._now_ms)
         record.saw(self._now_ms, seen.contact or record.contact, seen.confirmed)
         record.contradictions += seen.contradicted
-        self._arrived(record, (record.key, seen.epoch, seen.to), seen.seq, (seen.packets, seen.octets), self._now_ms)
+        if seen.seq:
+            series, totals = (record.key, seen.epoch, seen.to), (seen.packets, seen.octets)
+            self._arrived(record, series, seen.seq, totals, self._now_ms)
         self._add(line)
 
     def _prove(self, record: Record, seen: Sighting, entry: Entry) -> str:
@@ -201,14 +206,21 @@ class Update:
         self._append("evidence", at_ms=self._now_ms, key=record.text, reports=reports)
         return "equivocation: this key signed another report with the same number; both are kept as evidence"
 
-    def _entry(self, slot: bytes, seq: int) -> Entry | None:
-        """Return the report of this slot in the window; a number above all those in its series cannot be there."""
-        series, highest = slot[: events.DIGEST_OCTETS], self._cache.highest
-        if series not in highest:
-            highest[series] = self._index.highest(series)
-        if seq > highest[series]:
-            return None
-        return self.entries.get(slot) or self._index.entry(slot)
+    def _find(self, series: Series, seq: int, digest: bytes) -> tuple[bytes, Entry | None]:
+        """Return the slot of a report, and what is there in the window.
+
+        A number above all those in its lane cannot be there, and then nothing need be read.
+        """
+        key, epoch, to = series
+        if not seq:
+            slot = events.slot(key, to, epoch, seq, digest)
+        else:
+            lane = self._lane(series)
+            slot = lane.start + seq.to_bytes(8, "big")
+            if seq > lane.highest:
+                lane.highest = seq
+                return slot, None
+        return slot, self.entries.get(slot) or self._index.entry(slot)
 
     def _stored(self, key: bytes) -> Record | None:
         cached = self._cache.records
@@ -216,30 +228,29 @@ class Update:
             cached[key] = self._index.record(key)
         return cached[key]
 
-    def _numbers(self, key: bytes, epoch: int, to: str) -> Numbers | None:
-        cached, number = self._cache.numbers, (key, epoch, to)
-        if number not in cached:
-            cached[number] = self._index.numbers(*number)
-        return cached[number]
+    def _lane(self, series: Series) -> Lane:
+        lane = self._cache.lanes.get(series)
+        if lane is None:
+            lane = self._index.lane(series) if series[0] not in self._cache.whole else new_lane(series)
+            self._cache.lanes[series] = lane
+        return lane
 
     def _enter(self, record: Record, entry: Entry, at_ms: int) -> None:
         self.entries[entry.slot] = entry
-        series, seq = entry.slot[: events.DIGEST_OCTETS], int.from_bytes(entry.slot[events.DIGEST_OCTETS :], "big")
-        if self._cache.highest.get(series, seq) < seq:
-            self._cache.highest[series] = seq
-        self.newest_ms = max(self.newest_ms, min(entry.time_ms, at_ms))
+        if self.newest_ms < entry.time_ms:
+            self.newest_ms = max(self.newest_ms, min(entry.time_ms, at_ms))
         record.remembered += 1
         self.changed[record.key] = record
 
     def _arrived(self, record: Record, series: Series, seq: int, totals: tuple[int, int], at_ms: int) -> None:
-        if not seq:
-            return
-        numbers = self._numbers(*series)
+        lane = self._lane(series)
+        numbers = lane.numbers
         if not numbers:
-            numbers = self._cache.numbers[series] = Numbers()
+            numbers = lane.numbers = Numbers()
             self.grown.add(record.key)
         record.contradictions += numbers.contradicted_by(seq, *totals)
-        record.lost(numbers.arrived(seq, *totals))
+        if more := numbers.arrived(seq, *totals):
+            record.lost(more)
         self.numbers[series] = (numbers, at_ms)
 
     def _follows(self, key: PublicKey, other: PublicKey) -> bool:
@@ -265,15 +276,16 @@ class Update:
             at_ms = event.integer("at_ms")
             record.saw(at_ms, contact or record.contact, confirmed)
             record.contradictions += contradicted
-            series = (record.key, event.integer("epoch"), event.text("to"))
-            self._arrived(record, series, event.integer("seq"), totals, at_ms)
+            if seq := event.integer("seq"):
+                self._arrived(record, (record.key, event.integer("epoch"), event.text("to")), seq, totals, at_ms)
 
     def _kept(self, event: Event, place: int) -> Record | None:
         """Take a report into the window, and return the record of its key; None if it is there already."""
         key, at_ms = event.key(), event.integer("at_ms")
         digest = event.octets("digest", events.DIGEST_OCTETS, needed=True)
-        slot = events.slot(key.raw, event.text("to"), event.integer("epoch"), event.integer("seq"), digest)
-        if slot in self.entries or self._index.entry(slot):
+        series = (key.raw, event.integer("epoch"), event.text("to"))
+        slot, entry = self._find(series, event.integer("seq"), digest)
+        if entry:
             return None
         times = event.integer("time_ms"), event.integer("expires_ms")
         record = self.record(key)
@@ -371,8 +383,8 @@ class Update:
     def _snapshot_numbers(self, event: Event, place: int) -> None:  # noqa: ARG002
         number = (event.key().raw, event.integer("epoch"), event.text("to"))
         numbers = Numbers(*(event.integer(name) for name in ("low", "high", "received", "packets", "octets")))
-        self._cache.numbers[number] = numbers
         self.numbers[number] = (numbers, event.integer("last_ms"))
+        self._lane(number).numbers = numbers
 
     def _snapshot_statement(self, event: Event, place: int) -> None:  # noqa: ARG002
         self.statements[event.key().raw, event.text("kind")] = event.json("statement")

@@ -294,7 +294,7 @@ def test_what_is_read_again_is_the_same(path, monkeypatch):
     with ring(path) as keyring:
         for seq in range(1, 4):
             assert judge(keyring, *(sighting(key=key, seq=2 * seq) for key in range(5))) == [None] * 5
-            assert len(keyring._cache.records) + len(keyring._cache.numbers) <= 4
+            assert len(keyring._cache.records) + len(keyring._cache.lanes) <= 4
         assert [record(keyring, key).missing for key in range(5)] == [2] * 5
 
 
@@ -305,6 +305,17 @@ def test_recipients_are_bounded(path):
         with keyring.reading() as index:
             rows = index.all_numbers(KEYS[0].raw)
         assert [row["to"] for row in rows] == [f"192.0.2.{number}" for number in range(22, 30)]
+
+
+def test_recipients_are_bounded_in_one_update_too(path):
+    with ring(path, limits=Small) as keyring:
+        judge(keyring, *(sighting(key=key, to=f"192.0.2.{number}") for number in range(30) for key in (0, 1)))
+        with keyring.reading() as index:
+            for key in KEYS[:2]:
+                assert [row["to"][8:] for row in index.all_numbers(key.raw)] == [f"{at}" for at in range(22, 30)]
+        known_before = known(keyring)
+        keyring.check()
+        assert known(keyring) == known_before
 
 
 def test_a_shorter_log_says_the_same(path):
