@@ -11,25 +11,27 @@ if TYPE_CHECKING:
 
 SHARE = 32
 """Messages that make a thread worth the while: they take libsodium some 0.6 ms."""
+MOST_THREADS = 4
+"""With more of them, each waits for the interpreter's lock too often between two messages."""
 
 
 class Signer:
-    """Signs with one key, and with as many threads as there are processors."""
+    """Signs with one key, and with a thread for each processor."""
 
     def __init__(self, key: SecretKey, processors: int) -> None:
         self._key = key
-        self._processors = processors
+        self._most = min(processors, MOST_THREADS)
         self._threads: ThreadPoolExecutor | None = None
 
     def sign(self, messages: Sequence[bytes]) -> list[bytes]:
         """Return the 64-octet Ed25519 signature of each message, in order."""
-        share = max(-(-len(messages) // self._processors), SHARE)
+        share = max(-(-len(messages) // self._most), SHARE)
         if share >= len(messages):
             return self._key.sign_all(messages)
         if not self._threads:
             from concurrent.futures import ThreadPoolExecutor
 
-            self._threads = ThreadPoolExecutor(self._processors - 1)
+            self._threads = ThreadPoolExecutor(self._most - 1)
         shares = [messages[start : start + share] for start in range(0, len(messages), share)]
         others = self._threads.map(self._key.sign_all, shares[1:])
         return sum(others, self._key.sign_all(shares[0]))
