@@ -17,7 +17,7 @@ from overflowd_tools.records import is_far, origin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Final
 
     from overflowd_tools.columns.gathering import Gathering
@@ -36,14 +36,14 @@ class Bulk:
         self._rate_of = rates.of if rates else None
         self._counts = counts
 
-    def left(self, run: PlainRun) -> Iterator[tuple[int, Datagram]]:
-        """Yield index and place of the datagrams that have to be decoded, each after those before it are gathered."""
+    def left(self, run: PlainRun, datagrams: Iterable[tuple[int, Datagram]]) -> Iterator[tuple[int, Datagram]]:
+        """Yield those datagrams (index and place) that have to be decoded, each after those before it are gathered."""
         data, timestamp_ns = run.data, run.timestamp_ns
         unpack, header_length, length = _HEADER5.unpack_from, _HEADER5.size, NETFLOW5.length
         add = self._add
         known: dict[tuple[bytes, int, int], tuple[Stream | None, bytes]] = {}
         taken = flows = 0
-        for index, datagram in enumerate(run.datagrams):
+        for index, datagram in datagrams:
             exporter, _, start, stop = datagram
             octets = stop - start - header_length
             if octets >= length:

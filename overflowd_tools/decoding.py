@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from overflowd_tools.protocols.exporters import Batch, Row
     from overflowd_tools.protocols.netflow9 import Message
     from overflowd_tools.selection import Selection
+    from overflowd_tools.sflow_bulk import SflowBulk
     from overflowd_tools.skimming import Skimmer
 
 TCP, UDP = 6, 17
@@ -85,7 +86,6 @@ class CaptureDecoder:
         self._other_types = bool(self._only - {"flow"})
         self._packets_too = wanted.packets and "flow" in self._only
         self._split = wanted.split_biflow
-        self._envelope = wanted.envelope
         self._rates = wanted.rates
         self._writer = FlowWriter(envelope=wanted.envelope)
         self.exports = Decoder(
@@ -102,7 +102,9 @@ class CaptureDecoder:
             ("packets", "datagrams", "flows", "other_lines", "other_packets", "lost", "reordered", "forgotten"), 0
         )
         self._gathering: Gathering | None = None
+        self._may_take_runs = "flow" in self._only and not (wanted.envelope or wanted.sampling)
         self._bulk: Bulk | None = None
+        self._sflow_bulk: SflowBulk | None = None
         self._selection: Selection | None = None
         self._skimmer: Skimmer | None = None
         if wanted.sampling and "flow" in self._only:
@@ -136,7 +138,7 @@ class CaptureDecoder:
         from overflowd_tools.columns.gathering import Gathering
 
         self._gathering = Gathering(self._writer.renderer)
-        if "flow" in self._only and not self._envelope:
+        if self._may_take_runs:
             from overflowd_tools.bulk import Bulk
 
             self._bulk = Bulk(self._gathering, self._accounts, self._rates, self.counts)
@@ -211,7 +213,10 @@ class CaptureDecoder:
         """Return index and place of the datagrams of a run that have to be decoded."""
         if self._skimmer:
             return self._skimmer.left(run)
-        return self._bulk.left(run) if self._bulk else enumerate(run.datagrams)
+        datagrams: Iterable[tuple[int, Datagram]] = enumerate(run.datagrams)
+        if self._sflow_bulk:
+            datagrams = self._sflow_bulk.left(run, datagrams)
+        return self._bulk.left(run, datagrams) if self._bulk else datagrams
 
     def _take_item(self, item: Packet | ExportMessage) -> None:
         self.counts["packets"] += 1
@@ -336,6 +341,11 @@ class CaptureDecoder:
             self._write_lines(self._writer.rows(rows), others)
 
     def _write_decoded(self, number: int, arrival: Arrival, decoded: Decoded) -> None:
+        if self._may_take_runs and not self._sflow_bulk:
+            from overflowd_tools.sflow_bulk import SflowBulk
+
+            counters = "counter" in self._only
+            self._sflow_bulk = SflowBulk(self._put, self._accounts, self.counts, counters=counters)
         lost = self._accounts.decoded(decoded, arrival[0])
         chosen = [line for line in decoded.lines if line.type in self._only]
         lines = self._writer.decoded(decoded, chosen, *arrival)

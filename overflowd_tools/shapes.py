@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 Text: TypeAlias = "Callable[[Any], bytes]"
 
 
+ONE_PACKET: Final = FLOW_PREFIX + b"1"
+"""How the line of a flow of one packet begins, before the head."""
+
+
 class ShapeWriter:
     """Renders the lines of datagrams whose protocol has no clock, and keeps the formats of their shapes."""
 
@@ -31,14 +35,12 @@ class ShapeWriter:
 
         exporter (4 or 16 octets), exporter_port: where the datagram came from. received_ns: when, Unix time, or 0.
         """
-        head = _origin(decoded.source, exporter, decoded.domain, decoded.head.get("agent", ""))
-        if received_ns:
-            moment = received_ns // 1_000_000
-            head = b'%s,"start_ms":%d,"end_ms":%d,"time_src":"recv"' % (head, moment, moment)
+        head = origin(decoded.source, exporter, decoded.domain, decoded.head.get("agent", ""))
+        head = with_arrival(head, received_ns)
         if self._envelope:
             head += b',"exporter_port":%d' % exporter_port
             head += b"".join(member(name) % value for name, value in decoded.envelope.items())
-        start = b"%s1%s" % (FLOW_PREFIX, head)
+        start = ONE_PACKET + head
         texts: list[bytes] = []
         for line in lines:
             if line.shape is WRITTEN:
@@ -63,8 +65,16 @@ class ShapeWriter:
         return form % (values.pop(packets), head, *values)
 
 
+def with_arrival(head: bytes, received_ns: int) -> bytes:
+    """Return a head with the time of flows that were when their datagram came: Unix time, 0 if it is not known."""
+    if not received_ns:
+        return head
+    moment = received_ns // 1_000_000
+    return b'%s,"start_ms":%d,"end_ms":%d,"time_src":"recv"' % (head, moment, moment)
+
+
 @lru_cache(maxsize=FRAGMENTS_KEPT)
-def _origin(source: str, exporter: bytes, domain: int, agent: str) -> bytes:
+def origin(source: str, exporter: bytes, domain: int, agent: str) -> bytes:
     """Return the members that stay the same from one datagram of an exporter to the next."""
     told = member("agent", b'"%s"') % agent.encode() if agent else b""
     return b',"source":"%s","exporter":"%s","domain":%d%s' % (source.encode(), address_text(exporter), domain, told)

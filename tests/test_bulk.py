@@ -7,8 +7,9 @@ import capture_builders as build
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from run_decoding import check, decode, frame, pcap
 
-from overflowd_tools.decoding import CaptureDecoder, Wanted
+from overflowd_tools.decoding import Wanted
 from overflowd_tools.protocols.detect import Rates
 from tests.protocols import set_builders as sets
 
@@ -32,16 +33,13 @@ class Exporter:
         self.rng, self.engine, self.source = rng, engine, source
         self.sequence = rng.choice((0, 1000, 0xFFFFFFFF))
 
-    def frame(self, payload, **header):
-        return build.ethernet(build.ipv4(build.udp(payload), **header))
-
     def send(self, records, *, count=None, skip=0, seconds=sets.SECOND, nanoseconds=5_999_999, more=b"", **header):
         self.sequence = self.sequence + skip & 0xFFFFFFFF
         sampling, uptime = self.rng.choice((0, 0x4000, 0x4064)), self.rng.choice((0, 500_000, 0xFFFFFFFF))
         count = records if count is None else count
         head = struct.pack("!HHIIIIHH", 5, count, uptime, seconds, nanoseconds, self.sequence, self.engine, sampling)
         self.sequence = self.sequence + count & 0xFFFFFFFF
-        return self.frame(head + self.rng.randbytes(48 * records) + more, **header)
+        return frame(head + self.rng.randbytes(48 * records) + more, **header)
 
 
 ACTIONS = {
@@ -58,29 +56,16 @@ ACTIONS = {
     "no clock": lambda one, _: one.send(3, seconds=0),
     "far clock": lambda one, rng: one.send(3, seconds=sets.SECOND + rng.choice((-2, -1, 1, 2)) * DAY),
     "options of IP": lambda one, _: one.send(3, ihl=6),
-    "text": lambda one, _: one.frame(b"\0\5\0\1" + b"x" * 67 + b"\0"),
-    "text without end": lambda one, _: one.frame(b"\0\5\0\1" + b"x" * 68),
-    "one octet of 0": lambda one, _: one.frame(b"\0\5\0\1" + b"x" * 66 + b"\0x"),
-    "version 7": lambda one, _: one.frame(struct.pack("!HHIIIII", 7, 1, 0, sets.SECOND, 0, 0, 0) + bytes(52)),
-    "IPFIX": lambda one, _: one.frame(sets.ipfix(sets.template(256, [(8, 4), (2, 4)]), sets.data(256, bytes(16)))),
-    "DNS": lambda one, _: one.frame(b"\x12\x34\1\0\0\1\0\0\0\0\0\0\1a\0\0\1\0\1"),
-    "short": lambda one, _: one.frame(b"\0\5\0"),
+    "text": lambda one, _: frame(b"\0\5\0\1" + b"x" * 67 + b"\0"),
+    "text without end": lambda one, _: frame(b"\0\5\0\1" + b"x" * 68),
+    "one octet of 0": lambda one, _: frame(b"\0\5\0\1" + b"x" * 66 + b"\0x"),
+    "version 7": lambda one, _: frame(struct.pack("!HHIIIII", 7, 1, 0, sets.SECOND, 0, 0, 0) + bytes(52)),
+    "IPFIX": lambda one, _: frame(sets.ipfix(sets.template(256, [(8, 4), (2, 4)]), sets.data(256, bytes(16)))),
+    "DNS": lambda one, _: frame(b"\x12\x34\1\0\0\1\0\0\0\0\0\0\1a\0\0\1\0\1"),
+    "short": lambda one, _: frame(b"\0\5\0"),
     "ARP": lambda *_: build.ethernet(bytes(28), 0x0806),
 }
 STEPS = st.sampled_from(["some"] * 12 + list(ACTIONS))
-
-
-def decode(data, wanted, size, *, columns):
-    """Return the text, the complaints, the counts."""
-    lines, complaints = [], []
-    decoder = CaptureDecoder(wanted, lines.extend, lambda *told: complaints.append(told))
-    if columns:
-        decoder.use_numpy()
-    for start in range(0, len(data), size):
-        decoder.feed(data[start : start + size])
-    decoder.close()
-    decoder.account()
-    return b"".join(lines), complaints, decoder.counts
 
 
 @given(
@@ -95,13 +80,7 @@ def test_nothing_changes(steps, seed, wanted, size, seconds):
     rng = Random(seed)
     exporters = [Exporter(rng), Exporter(rng, engine=0x0102), Exporter(rng)]
     frames = [ACTIONS[name](exporters[place], rng) for name, place in steps]
-    data = pcap(frames, seconds)
-    assert decode(data, wanted, size, columns=True) == decode(data, wanted, size, columns=False)
-
-
-def pcap(frames, seconds=sets.SECOND):
-    records = [struct.pack("<IIII", seconds, 0, len(frame), len(frame)) + frame for frame in frames]
-    return build.pcap() + b"".join(records)
+    check(pcap(frames, seconds), wanted, size)
 
 
 @pytest.mark.parametrize("name", [*ACTIONS])
@@ -109,12 +88,7 @@ def test_what_is_decoded(name):
     rng = Random(5)
     one = Exporter(rng)
     frames = [one.send(3), ACTIONS[name](one, rng), one.send(3), one.send(3)]
-    decoder = CaptureDecoder(Wanted(), lambda _: None, lambda *_: None)
-    decoder.use_numpy()
-    seen = []
-    export = decoder.exports.decode
-    decoder.exports.decode = lambda *told: (seen.append(told[0]), export(*told))[1]
-    decoder.feed(pcap(frames))
+    seen = decode(pcap(frames), Wanted(), numpy=True)[3]
     # Always the first one, and the one after something that was lost or is not NetFlow 5.
     assert 1 <= len(seen) <= 3
     assert len(seen) == 1 or name != "some"

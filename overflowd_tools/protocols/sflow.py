@@ -63,33 +63,54 @@ def _head(agent: bytes) -> dict[str, str]:
 def _read_samples(
     data: bytes, position: int, count: int, lines: list[Line], problems: list[str], *, counters: bool, headers: bool
 ) -> None:
-    texts: list[bytes] = []
+    end = len(data)
     left = count
-    while left and position + 8 <= len(data):
-        kind, length = _TWO.unpack_from(data, position)
-        if kind in FLOW_SAMPLES:
-            common = common_samples(data, position, header=headers)
-            if common is not None:
-                before = left
-                position, left = common(data, position, left, texts)
-                if left < before:
-                    continue
-        elif not counters and kind in COUNTER_SAMPLES and may_begin(data, position + 8 + length):
-            position += 8 + length
-            left -= 1
-            continue
+    while left and position + 8 <= end:
+        texts: list[bytes] = []
+        position, left = read_common(data, (position, end, left), b"", texts, counters=counters, headers=headers)
+        if texts:
+            lines.append(Line("flow", WRITTEN, (texts,)))
+        if not left or position + 8 > end:
+            break
         left -= 1
         from overflowd_tools.protocols.sflow_samples import read_sample
 
-        if texts:
-            lines.append(Line("flow", WRITTEN, (texts,)))
-            texts = []
         found: list[str] = []
         position = read_sample(data, position, lines, found, headers=headers)
         problems += [f"sample {count - left} of {count}: {problem}" for problem in found]
-    if texts:
-        lines.append(Line("flow", WRITTEN, (texts,)))
     if left:
         problems.append(f"{left} of {count} samples are missing")
-    elif position < len(data) and any(data[position:]):
-        problems.append(f"{len(data) - position} octets after the last sample")
+    elif position < end and any(data[position:]):
+        problems.append(f"{end - position} octets after the last sample")
+
+
+def read_common(
+    data: bytes,
+    samples: tuple[int, int, int],
+    start: bytes,
+    texts: list[bytes],
+    *,
+    counters: bool = False,
+    headers: bool = False,
+) -> tuple[int, int]:
+    """Read samples as long as they are common ones, or of counters that are not wanted.
+
+    Return where the next one is, and how many are left. samples: where they begin in data, where their datagram ends,
+    and how many they are. The text of each flow is added to texts, behind start. counters, headers: see decode_sflow.
+    """
+    position, end, left = samples
+    while left and position + 8 <= end:
+        kind, length = _TWO.unpack_from(data, position)
+        if kind in FLOW_SAMPLES:
+            before = left
+            common = common_samples(data, position, end, header=headers)
+            if common is not None:
+                position, left = common(data, position, end, left, start, texts)
+            if left == before:
+                break
+        elif not counters and kind in COUNTER_SAMPLES and may_begin(data, position + 8 + length, end):
+            position += 8 + length
+            left -= 1
+        else:
+            break
+    return position, left

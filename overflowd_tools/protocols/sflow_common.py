@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Final, TypeAlias
 
-Run: TypeAlias = "Callable[[bytes, int, int, list[bytes]], tuple[int, int]]"
-"""(datagram, position, samples left, texts) -> where the first sample begins that is not of this make, samples left.
+Run: TypeAlias = "Callable[[bytes, int, int, int, bytes, list[bytes]], tuple[int, int]]"
+"""(octets, position, end of the datagram, samples left, start, texts) -> where the first sample begins that is not of
+this make, samples left.
 
-The texts of those before it have been added: what follows the members of the datagram in a line, from a comma on.
+The texts of those before it have been added: what follows the members of the datagram in a line, from a comma on,
+behind `start`.
 """
 
 _VERSIONS: Final = {starts[:2]: version for version, starts in STARTS.items()}
@@ -60,12 +62,12 @@ _plain_runs: Final[dict[bool, dict[tuple[Any, ...], Run]]] = {False: {}, True: {
 """header -> what _PLAIN finds -> what writes samples that are not expanded, and have no lead and no tag."""
 
 
-def common_samples(data: bytes, position: int, *, header: bool) -> Run | None:
+def common_samples(data: bytes, position: int, end: int, *, header: bool) -> Run | None:
     """Return what writes flow samples of the make that the one there seems to be of; None if it is not a common one.
 
-    header: with the octets of the sampled header.
+    end: of the datagram. header: with the octets of the sampled header.
     """
-    if position + _PLAIN.size > len(data):
+    if position + _PLAIN.size > end:
         return None
     plain = _PLAIN.unpack_from(data, position)
     run = _plain_runs[header].get(plain)
@@ -172,8 +174,7 @@ _TRANSPORT: Final = (
     _Piece(_CORE, b"%s", "flags"),
 )
 _RUN: Final = """
-def run(data, position, left, texts):
-    end = len(data)
+def run(data, position, end, left, start, texts):
     last = end - {size}
     try:
         while left and position <= last:
@@ -193,7 +194,7 @@ def run(data, position, left, texts):
                 break
             else:
                 flags = b""
-            texts.append(FORM % ({values}))
+            texts.append(FORM % (start, {values}))
             position = after
             left -= 1
     except ODD:
@@ -210,7 +211,13 @@ def _generate(make: _Make) -> Run:
     record = (52 if make.expanded else 40) + make.lead
     pieces = [*_SAMPLE, *network.pieces, *_TRANSPORT, _Piece(_REST, b"%s", f"BESIDES[records][{_beside_source(make)}]")]
     if make.header:
-        pieces.append(_Piece(_REST, b',"header":"%s"', f"data[position + {record + 24} :][:header].hex().encode()"))
+        pieces.append(
+            _Piece(
+                _REST,
+                b',"header":"%s"',
+                f"data[position + {record + 24} : position + {record + 24} + header].hex().encode()",
+            )
+        )
     else:
         pieces.sort(key=lambda piece: piece.place)
     source = _RUN.format(
@@ -231,7 +238,7 @@ def _generate(make: _Make) -> Run:
         "SAMPLINGS": SAMPLINGS[make.expanded],
         "ETHERNETS": ETHERNETS[make.tagged, make.version],
         "BESIDES": BESIDES[make.tagged],
-        "FORM": b"".join(piece.form for piece in pieces) + b"}\n",
+        "FORM": b"%s" + b"".join(piece.form for piece in pieces) + b"}\n",
         "unpack": unpack.unpack_from,
     }
     exec(source, names)  # noqa: S102 - made of the tables above alone

@@ -31,9 +31,11 @@ INTERNAL_EXPANDED: Final = 0xFFFFFFFF
 _TWO: Final = struct.Struct("!II")
 
 
-def may_begin(data: bytes, position: int) -> bool:
-    """Tell whether a sample may begin here, or the datagram end."""
-    if position + 8 > len(data):
-        return position == len(data)
+def may_begin(data: bytes, position: int, end: int | None = None) -> bool:
+    """Tell whether a sample may begin here, or the datagram end. end: where that is, if not with the data."""
+    if end is None:
+        end = len(data)
+    if position + 8 > end:
+        return position == end
     kind, length = _TWO.unpack_from(data, position)
-    return kind in SAMPLES and position + length <= len(data)
+    return kind in SAMPLES and position + length <= end
