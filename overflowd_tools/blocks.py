@@ -35,7 +35,7 @@ class LineCutter:
     """The buffer, and how much of it is the start of a line."""
 
     def __init__(self, size: int) -> None:
-        """size: octets that are added at a time, at most; no more than LINE_LIMIT."""
+        """size: octets that are added at a time, at most."""
         self._size = size
         self._octets = bytearray(LINE_LIMIT + 1 + size)
         self._view = memoryview(self._octets)
@@ -54,19 +54,23 @@ class LineCutter:
 
     def cut(self, count: int) -> Iterator[Block]:
         """Yield the lines that are whole now that so many octets were written into room()."""
-        octets, held, have = self._octets, self._held, self._held + count
-        end = octets.rfind(b"\n", held, have) + 1
-        if not end:
-            self._held = min(have, LINE_LIMIT + 1)
-            return
-        start = 0
-        if have > LINE_LIMIT and (first := octets.find(b"\n", held)) > LINE_LIMIT:
-            yield OVERLONG
-            start = first + 1
+        octets, have = self._octets, self._held + count
+        end = octets.rfind(b"\n", self._held, have) + 1
+        start = at = 0
+        while end - at > LINE_LIMIT + 1:  # else there is no room for a line that is too long
+            newline = octets.rfind(b"\n", at, at + LINE_LIMIT + 1)
+            if newline < 0:
+                if start < at:
+                    yield Block(octets, start, at)
+                yield OVERLONG
+                newline = octets.find(b"\n", at + LINE_LIMIT + 1)
+                start = newline + 1
+            at = newline + 1
         if start < end:
             yield Block(octets, start, end)
-        self._held = have - end
-        self._view[: self._held] = self._view[end:have]
+        self._held = min(have - end, LINE_LIMIT + 1)
+        if end:
+            self._view[: self._held] = self._view[end : end + self._held]
 
     def rest(self) -> Iterator[Block]:
         """Yield the last line, if it has no newline."""

@@ -10,7 +10,7 @@ from overflowd_tools import blocks
 from overflowd_tools.blocks import OVERLONG, LineCutter
 
 LIMIT = 20
-DATA = st.lists(st.sampled_from([b"a", b"bc", b"\n", b"\n\n", b"\0", b"d" * 19, b"e" * 21]), max_size=30).map(b"".join)
+DATA = st.lists(st.sampled_from([b"a", b"bc", b"\n", b"\n\n", b"\0", b"d" * 19, b"e" * 21, b"f" * 90]), max_size=30).map(b"".join)
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,7 @@ def lines(found):
     return [line for block in found for line in ([block] if block == "overlong" else block.splitlines(keepends=True))]
 
 
-@given(DATA, st.integers(1, LIMIT), st.lists(st.integers(0, 1000)))
+@given(DATA, st.integers(1, 10 * LIMIT), st.lists(st.integers(0, 1000)))
 def test_every_line_comes_once_and_in_its_place(data, size, places):
     found = cut(data, size, places)
     wanted = ["overlong" if len(line.rstrip(b"\n")) > LIMIT else line for line in data.splitlines(keepends=True)]
@@ -54,12 +54,16 @@ def test_lines_are_cut_where_they_were_written():
     assert list(cutter.rest()) == []
 
 
-@pytest.mark.parametrize("size", [1, 7, LIMIT])
+@pytest.mark.parametrize("size", [1, 7, LIMIT, LIMIT + 1, 1000])
 def test_a_line_may_be_as_long_as_the_limit(size):
     assert cut(b"x" * LIMIT + b"\ny", size, []) == [b"x" * LIMIT + b"\n", b"y"]
     assert cut(b"x" * (LIMIT + 1) + b"\ny", size, []) == ["overlong", b"y"]
     assert cut(b"x" * LIMIT, size, []) == [b"x" * LIMIT]
     assert cut(b"x" * 10 * LIMIT, size, []) == ["overlong"]
+    for long in (LIMIT, LIMIT + 1, 3 * LIMIT):
+        data = b"".join(b"x" * length + b"\n" for length in (3, long, 1, long, long, 0))
+        wanted = [line if len(line) <= LIMIT + 1 else "overlong" for line in data.splitlines(keepends=True)]
+        assert lines(cut(data, size, [])) == wanted
 
 
 def test_room_does_not_grow():

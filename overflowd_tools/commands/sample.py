@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from overflowd_tools import command
@@ -14,10 +15,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-BLOCK = 1 << 20
+BLOCK = 1 << 21
 """Octets read at a time: with many lines in a block, numpy's calls cost little for each."""
-NUMPY_AFTER = 1 << 25
-"""Octets of input after which numpy is worth the time that its import takes."""
+NUMPY_FOR = 1 << 27
+"""Octets for which numpy is worth the time that its import takes."""
+NUMPY_AFTER = NUMPY_FOR // 4
+"""Octets of input after which as many are likely to come."""
 
 
 def options() -> Options:
@@ -48,15 +51,16 @@ def run(context: command.Context) -> None:
 
     sampler = Sampler(Law(args.rate, args.amplification), waits, draws, reject)
     context.counts = sampler.counts
-    plain = NUMPY_AFTER
+    may_use_numpy, octets = True, 0
     for source in context.inputs():
         name = source.name
         sampler.line = 0
+        size = os.fstat(source.fileno()).st_size  # of what is no file: 0
         for block in source.blocks(BLOCK):
-            if plain > 0:
-                plain -= block.end - block.start
-                if plain <= 0:
-                    command.with_numpy(sampler.use_numpy)
+            octets += block.end - block.start
+            if may_use_numpy and (size >= NUMPY_FOR or octets >= NUMPY_AFTER):
+                may_use_numpy = False
+                command.with_numpy(sampler.use_numpy)
             if block is OVERLONG:
                 sampler.line += 1
                 reject(sampler.line, "longer than 1 MiB")
