@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "reports"))
 import make_vectors
 
 from overflowd_tools.errors import KeyFileError, RecordError
-from overflowd_tools.reports import canonical, envelope, original, plain, report, serials, writer
+from overflowd_tools.reports import canonical, envelope, flows, forms, original, plain, report, serials, writer
 from overflowd_tools.reports.reader import read_line
 from overflowd_tools.trust.keys import SecretKey
 
@@ -23,6 +23,7 @@ GENUINE = {read.text: read for read in READ}
 DATAGRAMS = [path.read_bytes() for path in sorted(VECTORS.glob("*.datagram"))]
 SIGNED = {read.signed for read in READ}
 CONTACT = writer.Contact("noc@example.net", "Example Net")
+FORMS = forms.Forms()
 
 
 def one_input(data: bytes) -> None:
@@ -84,9 +85,16 @@ def remember(data: bytes) -> None:
 
 
 def sign(line: bytes) -> None:
-    """Take the bytes for a flow: what is made of it is a report like any other."""
+    """Take the bytes for a flow: what is made of it is a report like any other, also where it is not parsed."""
+    quick = FORMS.read(line)
     try:
         flow = canonical.loads(line)
+        facts = flows.facts(flow)
+    except RecordError:
+        assert quick is None
+        return
+    assert quick is None or quick == facts
+    try:
         bodies = writer.Writer(KEY.public, CONTACT, ("src", "dst"), 1000).bodies(flow, 0)
     except RecordError:
         return
@@ -111,3 +119,4 @@ def seeds() -> Iterable[bytes]:
             **{n: metadata[n] for n in ("p_ppt", "why") if n in metadata},
         }
         yield json.dumps(flow).encode()
+        yield json.dumps(flow, separators=(",", ":")).encode()
