@@ -10,7 +10,9 @@ from overflowd_tools import blocks
 from overflowd_tools.blocks import OVERLONG, LineCutter
 
 LIMIT = 20
-DATA = st.lists(st.sampled_from([b"a", b"bc", b"\n", b"\n\n", b"\0", b"d" * 19, b"e" * 21, b"f" * 90]), max_size=30).map(b"".join)
+DATA = st.lists(
+    st.sampled_from([b"a", b"bc", b"\n", b"\n\n", b"\0", b"d" * 19, b"e" * 21, b"f" * 90]), max_size=30
+).map(b"".join)
 
 
 @pytest.fixture(autouse=True)
