@@ -40,21 +40,17 @@ def load() -> Config:
 
     Raises UsageError, naming the file and the line or the setting, for anything that has no meaning here.
     """
-    import tomllib
-
     name = path()
     try:
         with open(name, "rb") as file:
             data = file.read(SIZE_LIMIT + 1)
-        if len(data) > SIZE_LIMIT:
-            raise UsageError(f"{name}: over {SIZE_LIMIT} bytes")
-        settings = tomllib.loads(data.decode())
     except FileNotFoundError:
         return Config()
     except OSError as error:
         raise UsageError(f"{name}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{name}: {error}") from None
+    if len(data) > SIZE_LIMIT:
+        raise UsageError(f"{name}: over {SIZE_LIMIT} bytes")
+    settings = _settings(name, data)
     contact = settings.get("contact", {})
     if not isinstance(contact, dict):
         raise UsageError(f"{name}: contact is a table: [contact]")
@@ -69,6 +65,15 @@ def load() -> Config:
         _text(name, "contact.identity", contact.get("identity")),
         os.path.join(os.path.dirname(name), os.path.expanduser(key)) if key else None,
     )
+
+
+def _settings(name: str, data: bytes) -> dict[str, Any]:
+    import tomllib  # only for those who have a file, as it takes 3 ms to import
+
+    try:
+        return tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{name}: {error}") from None
 
 
 def is_to_be_made(email: str | None, identity: str | None, key_path: str | None) -> bool:
