@@ -112,9 +112,9 @@ def test_called_by_no_name(checkout):
     assert done.stderr.decode() == f"of: run one of: {' '.join(COMMANDS)}\n"
 
 
-def loaded(*argv) -> set[str]:
+def loaded(*argv, **environment: str) -> set[str]:
     """Return the modules that a run loads, packages without what is in them."""
-    done = call(*argv, env={"PYTHONPROFILEIMPORTTIME": "1"})
+    done = call(*argv, env={"PYTHONPROFILEIMPORTTIME": "1", **environment})
     assert (done.returncode, bool(done.stdout)) == (0, True)
     names = set(re.findall(r"^import time:.*\| +([\w.]+)$", done.stderr.decode(), re.MULTILINE))
     assert "overflowd_tools.command" in names
@@ -136,3 +136,13 @@ def test_version_loads_little(checkout, command):
 )
 def test_the_first_line_comes_early(checkout, argv, more):
     assert not loaded(checkout / "bin" / argv[0], *argv[1:]) & {*SLOW, *LIBRARIES, *more}
+
+
+def test_reports_come_early(checkout, place, tmp_path):
+    """What signs and checks by libsodium has typing from there; a JSON library is for lines that need it."""
+    (tmp_path / "flow").write_bytes(place.flows.splitlines(keepends=True)[0])
+    (tmp_path / "report").write_bytes(place.reports.splitlines(keepends=True)[0])
+    needless = {*SLOW, *LIBRARIES} - {"typing", "nacl"}
+    for command, name in (("sign", "flow"), ("verify", "report"), ("send", "report")):
+        argv = ["-n", "--to", "udp://127.0.0.1:9"] if command == "send" else []
+        assert not loaded(checkout / "bin" / f"of-{command}", *argv, tmp_path / name, HOME=str(place.home)) & needless
