@@ -1,14 +1,12 @@
 """The direction of imports: who may know whom, and which library is loaded where."""
 
 import ast
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
-from harness import COMMANDS, SECONDS, TOP
+from harness import TOP
 
 PACKAGE = TOP / "overflowd_tools"
 
@@ -181,24 +179,3 @@ def test_sockets_are_opened_by_delivery_alone():
     assert any(users.values())
     for path, names in users.items():
         assert path.parent.name == "delivery" or names <= ADDRESS_TEXT, path
-
-
-SLOW = {"argparse", "asyncio", "dataclasses", "gettext", "inspect", "ipaddress", "json", "logging", "tempfile"}
-"""Modules of Python's own that start-up has no time for."""
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_version_loads_no_library(command):
-    name = command.removeprefix("of-")
-    code = f"""
-import sys
-from overflowd_tools.commands.{name} import main
-main(["--version"])
-print(*sys.modules)
-"""
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", code], cwd=TOP, capture_output=True, text=True, timeout=SECONDS, check=True
-    )
-    loaded = {module.split(".")[0] for module in done.stdout.splitlines()[1].split()}
-    assert "overflowd_tools" in loaded
-    assert not loaded & {*LIBRARIES, *SLOW}

@@ -21,6 +21,7 @@ SLOW = {
 }
 """Modules of Python's own that start-up has no time for."""
 LIBRARIES = {"backports", "nacl", "numpy", "orjson", "pyrage", "tqdm"}
+"""Those of others, as test_imports.py has them."""
 
 
 @pytest.fixture
