@@ -49,7 +49,7 @@ class Batch:
         self.base = np.array(exports) + (1 << 31)
         self.is_early = min(exports) < 1 << 32
         """Whether some of its moments may be before 1970."""
-        self.shift = np.array(uptimes) + (1 << 31)
+        self.shift = (np.array(uptimes) + (1 << 31)).astype(np.uint32)
         self.earliest = np.maximum(self.base - ((1 << 31) + DAY_MS), 0).astype(np.uint64)
         self.latest = (self.base - ((1 << 31) - DAY_MS)).astype(np.uint64)
 
@@ -211,7 +211,7 @@ class Numbers(_Fixed):
     def make(self, block: Block) -> list[Made]:
         """Return the items of a block."""
         values = self._read(block)
-        least, most = int(values.min()), int(values.max())
+        least, most = int(np.minimum.reduce(values)), int(np.maximum.reduce(values))
         lengths: Array | int = len(str(most))
         if len(str(least)) < lengths:
             lengths = digits.lengths(values, least, most)
@@ -357,7 +357,7 @@ def of_uptime(offset: int, length: int) -> Read:
     """Return what reads a moment of sysUptime as Unix milliseconds (see times.from_uptime)."""
 
     def read(block: Block) -> Array:
-        ago = block.shift - block.integers(offset, length) & 0xFFFFFFFF
+        ago = block.shift - block.integers(offset, length)  # which are of 32 bits, and wrap
         moments: Array = block.base - ago
         if block.batch.is_early and moments.min() < 0:
             raise NotByColumnsError

@@ -56,7 +56,7 @@ def lengths(values: Array, least: int, most: int) -> Array:
     shortest, longest = len(str(least)), len(str(most))
     found = np.full(len(values), shortest, np.uint8)
     for digits in range(shortest, longest):
-        found += values >= 10**digits
+        found += (values >= 10**digits).view(np.uint8)
     return found
 
 
