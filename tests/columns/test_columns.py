@@ -4,7 +4,7 @@ import random
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overflowd_tools.columns.gathering import Gathering
@@ -120,6 +120,7 @@ def never(*_run):
     counts=st.lists(st.integers(0, 40), max_size=6),
     most_rows=st.sampled_from((3, 7, 2048)),
 )
+@settings(deadline=None)
 def test_every_template_and_record(template, seed, counts, most_rows):
     assert supports(template)
     draw = random.Random(seed)
@@ -144,6 +145,7 @@ def usual_runs(seed, template, counts):
 
 
 @given(template=templates(), seed=st.integers(0), counts=row_counts)
+@settings(deadline=None)
 def test_only_odd_heads_and_times_are_left_to_the_plain_way(template, seed, counts):
     runs = usual_runs(seed, template, counts)
     longer = [(head + b" " * 1000, *rest) for head, *rest in runs]  # room for the garbage of any column
