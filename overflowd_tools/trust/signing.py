@@ -33,5 +33,9 @@ class Signer:
 
             self._threads = ThreadPoolExecutor(self._most - 1)
         shares = [messages[start : start + share] for start in range(0, len(messages), share)]
-        others = self._threads.map(self._key.sign_all, shares[1:])
+        try:
+            others = self._threads.map(self._key.sign_all, shares[1:])
+        except RuntimeError:  # no thread can be started: a limit of the system's
+            self._most = 1
+            return self._key.sign_all(messages)
         return sum(others, self._key.sign_all(shares[0]))

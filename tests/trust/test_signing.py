@@ -30,6 +30,16 @@ def test_threads_are_for_many_messages_alone():
     assert 1 <= len(set(threading.enumerate()) - before) <= 3
 
 
+def test_without_threads(monkeypatch):
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    signer = Signer(KEY, 2)
+    for _ in range(2):
+        assert signer.sign([b"message"] * 4 * SHARE) == [KEY.sign(b"message")] * 4 * SHARE
+
+
 def test_what_goes_wrong_in_a_thread_is_told():
     with pytest.raises(TypeError):
         Signer(KEY, 2).sign([*[b""] * 2 * SHARE, None])
