@@ -183,19 +183,34 @@ def _chosen(texts: Sequence[bytes], chosen: Array, suffix: bytes) -> Made:
     return Made(items.take(chosen), shortest + len(suffix), varying)
 
 
-class SmallNumbers(_Fixed):
-    """Integers of 1 or 2 octets, in decimal."""
+class _Short(_Fixed):
+    """What a table has for one or two octets."""
 
-    def __init__(self, offset: int, length: int, rows: int, suffix: bytes) -> None:
-        super().__init__(rows, 4 * length, suffix)
-        self._field = offset, length
-        self._table = digits.of_octets() if length == 1 else digits.of_octet_pairs()
-        self._digits = self._place(0, f"u{4 * length}")
+    def __init__(self, table: Array, place: Place, rows: int, suffix: bytes) -> None:
+        """table: texts at the end of items, of which the first octet says their lengths."""
+        super().__init__(rows, table.itemsize, suffix)
+        self._table = table
+        self._field = place
+        self._texts = self._place(0, table.dtype.str)
 
     def make(self, block: Block) -> list[Made]:
         """Return the items of a block."""
-        self._digits[: block.rows] = texts = self._table.take(block.integers(*self._field))
+        self._texts[: block.rows] = texts = self._table.take(block.integers(*self._field))
         return [self._made(block, texts.view(np.uint8)[:: texts.itemsize])]
+
+
+class SmallNumbers(_Short):
+    """Integers of 1 or 2 octets, in decimal."""
+
+    def __init__(self, offset: int, length: int, rows: int, suffix: bytes) -> None:
+        super().__init__(digits.of_octets() if length == 1 else digits.of_octet_pairs(), (offset, length), rows, suffix)
+
+
+class DottedPairs(_Short):
+    """Two octets, each in decimal, with a dot between them."""
+
+    def __init__(self, offset: int, rows: int, suffix: bytes) -> None:
+        super().__init__(digits.dotted_pairs(), (offset, 2), rows, suffix)
 
 
 class Numbers(_Fixed):
@@ -231,23 +246,6 @@ class Numbers(_Fixed):
             if not most:
                 break
         return [self._made(block, lengths)]
-
-
-class IPv4(_Fixed):
-    """IPv4 addresses: two octets in a column, two more in the next."""
-
-    def __init__(self, offset: int, rows: int, suffix: bytes) -> None:
-        super().__init__(rows, 8, suffix)
-        self._offset = offset
-        self._low = self._place(0, "u8")
-
-    def make(self, block: Block) -> list[Made]:
-        """Return the items of a block."""
-        texts, lengths = digits.octet_pairs()
-        high, low = block.integers(self._offset, 2), block.integers(self._offset + 2, 2)
-        self._low[: block.rows] = texts.take(low)
-        without_dot = Made(texts.take(high).view("V8"), -1, lengths.take(high))
-        return [without_dot, self._made(block, lengths.take(low))]
 
 
 class IPv6(_Fixed):

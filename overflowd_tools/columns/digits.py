@@ -67,17 +67,17 @@ def hex_octets() -> Array:
 
 
 @cache
-def octet_pairs() -> tuple[Array, Array]:
-    """Return ".a.b" at the end of eight octets for every two octets a, b, and its length."""
-    dotted = [b".%d" % octet for octet in range(256)]
-    items, lengths = table(dotted, b"")
-    octets = items.view(np.uint8).reshape(256, 4)
+def dotted_pairs() -> Array:
+    """Return "a.b" at the end of eight octets for every two octets a, b; the first one says how many these are."""
+    highs, high_lengths = table([b"%d" % octet for octet in range(256)], b"")
+    lows, low_lengths = table([b".%d" % octet for octet in range(256)], b"")
     pairs = np.zeros((256, 256, 8), np.uint8)
     for length in (2, 3, 4):
-        low = np.flatnonzero(lengths == length)
-        pairs[:, low, 4 - length : 8 - length] = octets[:, None]
-        pairs[:, low, 8 - length :] = octets[low, 4 - length :]
-    return _text_of(pairs.reshape(-1, 8)), (lengths[:, None] + lengths).reshape(-1).astype(np.uint8)
+        low = np.flatnonzero(low_lengths == length)
+        pairs[:, low, 5 - length : 8 - length] = highs.view(np.uint8).reshape(256, 1, 3)
+        pairs[:, low, 8 - length :] = lows.view(np.uint8).reshape(256, 4)[low, 4 - length :]
+    pairs[:, :, 0] = high_lengths[:, None] + low_lengths
+    return _text_of(pairs.reshape(-1, 8))
 
 
 @cache

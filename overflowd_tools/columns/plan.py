@@ -233,9 +233,10 @@ def _member(placed: _Placed) -> list[Piece]:
     name = placed.field.name
     match placed.field.kind:
         case Kind.IPV4:
-            make: Make = partial(cells.IPv4, placed.offset)
+            high, low = (partial(cells.DottedPairs, placed.offset + octets) for octets in (0, 2))
+            return [member(name, b'"'), high, b".", low, b'"']
         case Kind.IPV6:
-            make = partial(cells.IPv6, placed.offset)
+            make: Make = partial(cells.IPv6, placed.offset)
         case Kind.MAC:
             make = partial(cells.Hex, *placed.place, b":")
         case Kind.OCTETS:
