@@ -113,7 +113,12 @@ def test_batches():
         line = report.with_proof(body, proof)
         assert agree(line)
         assert plain.read(line).proof == proof
-        for old, new in [(b'"count":8', b'"count":2000'), (b'"index":', b'"index":1'), (b'"path":"', b'"path":"A')]:
+        for old, new in [
+            (b'"count":8', b'"count":08'),
+            (b'"count":8', b'"count":2000'),
+            (b'"index":', b'"index":1'),
+            (b'"path":"', b'"path":"A'),
+        ]:
             assert not agree(line.replace(old, new))
 
 
