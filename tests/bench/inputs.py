@@ -134,7 +134,7 @@ class Inputs:
             collector = subprocess.Popen(arguments, stdout=null, stderr=null)
         time.sleep(1)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            for number, packet in enumerate(_packets(self.fewer_netflow5[0].read_bytes())):
+            for number, packet in enumerate(_packets(self.fewer_netflow5[0])):
                 sender.sendto(packet[_DATAGRAM_AT:], ("127.0.0.1", port))
                 if number % _PAUSE_EVERY == 0:
                     time.sleep(_PAUSE)
@@ -144,16 +144,35 @@ class Inputs:
         path = next(found for found in directory.iterdir() if found.name.startswith("nfcapd."))
         return path, self._count(f"nfdump -q -r '{path}' -o 'fmt:%ts'")
 
+    @cached_property
+    def packet(self) -> Path:
+        """A capture of one packet."""
+        path = self._scratch / "packet.pcap"
+        path.write_bytes(_header(base_capture()) + next(_packets(base_capture())))
+        return path
+
+    @cached_property
+    def line(self) -> Path:
+        return self._made("flow", f"'{command('of-decode')}' '{self.packet}' | head -n 1")[0]
+
+    @cached_property
+    def report(self) -> Path:
+        return self._made("report", f"'{command('of-sign')}' --to dst '{self.line}'")[0]
+
+    @cached_property
+    def sealed_report(self) -> Path:
+        return self._made("sealed-report", f"'{command('of-seal')}' --keys '{self.recipients}' '{self.report}'")[0]
+
     def spare(self, name: str) -> Path:
         """Return a path for a file that a command makes."""
         return self._scratch / name
 
     def _repeated(self, name: str, flows: int) -> tuple[Path, int]:
         """Write the whole NetFlow 5 packets of the base capture until so many flows are there."""
-        packets = list(_packets(base_capture().read_bytes()))
+        packets = list(_packets(base_capture()))
         once = sum(struct.unpack_from("!H", packet, _DATAGRAM_AT + 2)[0] for packet in packets)
         copies = -(-flows // once)
-        _copy_packets(base_capture().read_bytes()[:24] + b"".join(packets), copies, self._scratch / name)
+        _copy_packets(_header(base_capture()) + b"".join(packets), copies, self._scratch / name)
         return self._scratch / name, copies * once
 
     def _converted(self, version: int, flows: int) -> tuple[Path, int]:
@@ -187,15 +206,24 @@ def base_capture() -> Path:
     return large if large and large.exists() else TOP / "tests/data/netflow5.pcap"
 
 
-def _packets(capture: bytes) -> Iterator[bytes]:
-    """Yield the whole packets of a little-endian pcap file, their headers first."""
-    offset = 24
-    while offset + 16 <= len(capture):
-        end = offset + 16 + struct.unpack_from("<I", capture, offset + 8)[0]
-        if end > len(capture):
-            break
-        yield capture[offset:end]
-        offset = end
+def _header(capture: Path) -> bytes:
+    with capture.open("rb") as file:
+        return file.read(24)
+
+
+def _packets(capture: Path) -> Iterator[bytes]:
+    """Yield the whole packets of a little-endian pcap file, their headers first.
+
+    Never many at once: the kernel would count the memory of this program as that of the commands it starts.
+    """
+    with capture.open("rb") as file:
+        file.seek(24)
+        while len(header := file.read(16)) == 16:
+            length = struct.unpack_from("<I", header, 8)[0]
+            packet = file.read(length)
+            if len(packet) < length:
+                break
+            yield header + packet
 
 
 def _copy_packets(capture: bytes, copies: int, target: Path) -> None:
