@@ -23,6 +23,12 @@ _FAMILY = "overflowd-sealed/"
 _HINT = re.compile("[0-9a-f]{8}")
 _FLOW = re.compile("[0-9A-Za-z_-]{1,64}")
 _EXPIRY = {"expires_ms": (0, canonical.MAX_INTEGER)}
+_plain = re.compile(
+    rb'\{"\$schema":"overflowd-sealed/1"(?:,"expires_ms":(?P<expires_ms>0|[1-9][0-9]{0,14}))?'
+    rb'(?:,"flow":"(?P<flow>[0-9A-Za-z_-]{1,64})")?,"hint":"(?P<hint>[0-9a-f]{8})"'
+    rb',"sealed":"(?P<sealed>[0-9A-Za-z+/=]++)"(?:,"to":"(?P<to>[0-9a-f.:]+)")?\}'
+).fullmatch
+"""A line as of-seal writes it, which need not be parsed."""
 
 
 class Sealed(NamedTuple):
@@ -63,7 +69,7 @@ def read_line(line: bytes) -> Sealed | None:
 
     Members that are not known are no fault. Raises RecordError with the reason why a line is neither.
     """
-    members = canonical.loads(line)
+    members = _plain_members(line) or canonical.loads(line)
     schema = members.get("$schema")
     if type(schema) is not str or not schema.startswith(_FAMILY):
         return None
@@ -73,6 +79,16 @@ def read_line(line: bytes) -> Sealed | None:
         return _parsed(members)
     except RecordError as error:
         raise RecordError(f"not a sealed report: {error}") from None
+
+
+def _plain_members(line: bytes) -> dict[str, Any] | None:
+    plain = _plain(line)
+    if not plain:
+        return None
+    members: dict[str, Any] = {name: text.decode() for name, text in plain.groupdict().items() if text}
+    if "expires_ms" in members:
+        members["expires_ms"] = int(members["expires_ms"])
+    return {"$schema": SCHEMA, **members}
 
 
 def _parsed(members: dict[str, Any]) -> Sealed:

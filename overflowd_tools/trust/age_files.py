@@ -3,14 +3,19 @@
 The keys are those of sealing.py. The only importer of pyrage, which the extra "age" installs.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from __future__ import annotations
+
 from itertools import chain
-from queue import SimpleQueue
-from threading import Thread
-from typing import Any
 
 from overflowd_tools.errors import DecodeError, UsageError
-from overflowd_tools.trust.sealing import ReceivingKey, RecipientKey
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from queue import SimpleQueue
+    from typing import Any
+
+    from overflowd_tools.trust.sealing import ReceivingKey, RecipientKey
 
 MAGIC = b"age-encryption.org/v1\n"
 LONGEST_HEADER = 1 << 16
@@ -69,13 +74,16 @@ def _library(wanted: str) -> Any:
     return pyrage
 
 
-def _coupled(work: Callable[["_Ends", "_Ends"], None], chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _coupled(work: Callable[[_Ends, _Ends], None], chunks: Iterator[bytes]) -> Iterator[bytes]:
     """Yield what work makes of the chunks.
 
     work(reader, writer) reads and writes as it likes, so it runs in a thread of its own; only one of the two
     threads runs at any time, and the chunks are drawn in that of the caller. Raises what work or the chunks raise.
     """
-    ends = _Ends()
+    from queue import SimpleQueue
+    from threading import Thread
+
+    ends = _Ends(SimpleQueue(), SimpleQueue())
     thread = Thread(target=ends.run, args=(work,), daemon=True)
     thread.start()
     try:
@@ -96,16 +104,16 @@ def _coupled(work: Callable[["_Ends", "_Ends"], None], chunks: Iterator[bytes]) 
 class _Ends:
     """Both ends of work, as file objects: a read hands over what was written, and waits for the next chunk."""
 
-    def __init__(self) -> None:
-        self.given: SimpleQueue[bytes | None] = SimpleQueue()
+    def __init__(self, given: SimpleQueue[bytes | None], made: SimpleQueue[tuple[bytes, bool]]) -> None:
+        self.given = given
         """Chunks; one without octets is the end of them, and None tells work to give up."""
-        self.made: SimpleQueue[tuple[bytes, bool]] = SimpleQueue()
+        self.made = made
         """What was written since the last item, and whether work has ended."""
         self.error: Exception | None = None
         self._rest = b""
         self._written: list[bytes] = []
 
-    def run(self, work: Callable[["_Ends", "_Ends"], None]) -> None:
+    def run(self, work: Callable[[_Ends, _Ends], None]) -> None:
         try:
             work(self, self)
         except Exception as error:

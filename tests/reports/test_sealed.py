@@ -133,3 +133,34 @@ def test_the_largest_datagram():
 def test_other_datagrams(datagram):
     with pytest.raises(RecordError, match="not a sealed datagram"):
         sealed.unpack(datagram)
+
+
+TEXTS = st.text('0123456789abcdefgABC+/=_-.:"\\ é\n', max_size=12)
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "$schema": st.just("overflowd-sealed/1"),
+            "hint": TEXTS | st.just("46745e87"),
+            "sealed": TEXTS | st.just(GOOD["sealed"]),
+        },
+        optional={
+            "expires_ms": st.integers(-1, 1 << 54) | TEXTS,
+            "flow": TEXTS,
+            "to": TEXTS | st.sampled_from(["192.0.2.7", "2001:db8::7", "::FFFF:1.2.3.4", "192.0.2.07"]),
+            "more": st.none(),
+        },
+    ),
+    st.booleans(),
+)
+def test_plain_lines_are_read_as_others_are(members, sort):
+    """A space after the first brace changes nothing but that the line is parsed."""
+    text = json.dumps(members, separators=(",", ":"), sort_keys=sort)
+    found = []
+    for line in (text, "{ " + text[1:]):
+        try:
+            found.append(sealed.read_line(line.encode()))
+        except RecordError as error:
+            found.append(str(error))
+    assert found[0] == found[1]
