@@ -18,6 +18,7 @@ from overflowd_tools.sampling.look import SAMPLING_RATE, Look, Looked
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from numpy.typing import NDArray
 
@@ -34,7 +35,7 @@ _NAME = np.frombuffer(SAMPLING_RATE + b":", "<u8")
 # One of these pairs, so far from the start of the name, is at an even place of the block wherever the name is.
 _PAIRS = [(at, np.frombuffer(SAMPLING_RATE, "<u2", 1, at)[0]) for at in (8, 7)]
 _SEVEN = np.uint64((1 << 56) - 1)
-_BEHIND = np.uint64(0x0102030405060708)  # times 256^n, its highest octet is n + 1
+_PLACE = np.uint64(0x0001020304050607)  # times 256^n, its highest octet is n
 # Eight digits as one word (see _numbers): their octets as numbers, and neighbours put together three times.
 _ZEROS = np.uint64(0x3030303030303030)
 _OVER_NINE = np.uint64(0x7676767676767676)
@@ -119,34 +120,22 @@ class _Finder:
     def __init__(self, most: int) -> None:
         """Make room for blocks of so many octets."""
         self.most = most
-        self._newlines = np.zeros(most + 7, np.bool_)
+        self._flags = bytearray(most + 8)
         self._words = np.empty(most // 8 + 1, np.bool_)
-        self._found = bytearray(most // 2)
-        self._pairs = np.frombuffer(self._found, np.bool_)
 
     def line_ends(self, octets: Octets) -> Indices:
         """Return the places behind the newlines."""
-        size = len(octets)
-        np.equal(octets, ord("\n"), out=self._newlines[:size])
-        self._newlines[size : size + 7] = False
-        words = self._newlines[: (size + 7) & ~7].view("<u8")
-        places: Indices = np.not_equal(words, 0, out=self._words[: len(words)]).nonzero()[0]
-        marks = words[places]
-        if (marks & (marks - 1)).any():  # two in a word
-            places = self._newlines[:size].nonzero()[0]
-            places += 1
-        else:
-            places <<= 3
-            places += (marks * _BEHIND >> _TO_LOWEST).view(np.int64)
-        return places
+        ends = self._places(octets, ord("\n"))
+        ends += 1
+        return ends
 
     def names(self, octets: Octets) -> Indices:
         """Return the places of SAMPLING_RATE; after the lines there have to be HEAD more octets."""
         pairs = octets[: len(octets) - HEAD & ~1].view("<u2")
-        places = [2 * found.nonzero()[0] - at for at, pair in _PAIRS if len(found := self._equal(pairs, pair))]
+        places = [2 * found - at for at, pair in _PAIRS if len(found := self._places(pairs, pair, seldom=True))]
         if not places:
             return np.zeros(0, np.int64)
-        found = np.sort(np.concatenate(places))
+        found = np.sort(np.concatenate(places), kind="stable")
         found = found[found >= 0]
         words = _words(octets)
         is_name = words[found] == _NAME[0]
@@ -154,10 +143,22 @@ class _Finder:
         names: Indices = found[is_name]
         return names
 
-    def _equal(self, pairs: NDArray[np.uint16], pair: np.uint16) -> Flags:
-        """Return which pairs of octets are this one, or nothing if none is."""
-        found: Flags = np.equal(pairs, pair, out=self._pairs[: len(pairs)])
-        return found if self._found.find(1, 0, len(pairs)) >= 0 else found[:0]
+    def _places(self, values: NDArray[Any], value: int, *, seldom: bool = False) -> Indices:
+        """Return the indices of a value."""
+        size = len(values)
+        flags = np.frombuffer(self._flags, np.bool_, (size + 7) & ~7)
+        np.equal(values, value, out=flags[:size])
+        flags[size:] = False
+        if seldom and self._flags.find(1, 0, size) < 0:
+            return np.zeros(0, np.int64)
+        words = flags.view("<u8")
+        places: Indices = np.not_equal(words, 0, out=self._words[: len(words)]).nonzero()[0]
+        marks = words[places]
+        if (marks & (marks - 1)).any():  # two in a word
+            return flags.nonzero()[0]
+        places <<= 3
+        places += (marks * _PLACE >> _TO_LOWEST).view(np.int64)
+        return places
 
 
 class _Lines:
