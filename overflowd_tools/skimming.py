@@ -13,7 +13,7 @@ from overflowd_tools.protocols.accounting import Accounts
 from overflowd_tools.protocols.counters import AT_ONCE, counter_reader
 from overflowd_tools.protocols.detect import Decoder, Rates
 from overflowd_tools.protocols.netflow import NETFLOW5
-from overflowd_tools.protocols.series import FORMS, Form, Sight, series
+from overflowd_tools.protocols.series import FORM5, WITH_SETS, Form, Sight, series
 from overflowd_tools.sampling.hits import Hits
 
 TYPE_CHECKING = False
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Final
 
+    from overflowd_tools.protocols.counters import Reader
     from overflowd_tools.protocols.glance import Glances
 
-_HEADER5: Final = Struct("!2xH16xHH")  # count; engine, sampling
+_HEADER5: Final = Struct("!HH12xIHH")  # version, count; sequence, engine, sampling
 _VERSION5: Final = b"\x00\x05"
+_UNKNOWN: Final[tuple[int, Reader]] = (0, lambda _, __: ())
 _FEW_PACKETS: Final = 1 << 24
 """Below it there is an octet of 0 in every record, which text that begins as NetFlow 5 does not have."""
 _SIGHTS_KEPT: Final = 1024
@@ -42,13 +44,20 @@ class Skimmer:
         self._exports = exports
         self._rate_of = rates.of if rates else None
         self._counts = counts
+        self._known: dict[int, tuple[int, Reader]] = {}
+        """Octets of a datagram of NetFlow 5 -> its records, and what reads their packets."""
+        for records in range(1, AT_ONCE + 1):
+            read = counter_reader(NETFLOW5, "pcount", records)
+            assert read is not None
+            self._known[FORM5.length + records * NETFLOW5.length] = records, read
         self._glances: Glances | None = None
         self._sights: dict[tuple[bytes, int, int, bytes, bytes], Sight] = {}
-        """Exporter and port, octets, and what the header says -> what that means, until something is decoded."""
+        """Of messages with sets: exporter and port, octets, and the header -> what is known until one is decoded."""
+        self._last: Sight | None = None
 
     def left(self, run: PlainRun) -> Iterator[tuple[int, Datagram]]:
         """Yield index and place of the datagrams that have to be decoded, each after those before it are counted."""
-        self._sights.clear()  # whatever came between this run and the one before
+        self._forget()  # for there may be something between this run and the one before
         done = 0
         for first, many in run.alike:
             begin, end = first, first + many
@@ -60,57 +69,90 @@ class Skimmer:
 
     def _one_by_one(self, run: PlainRun, begin: int, end: int) -> Iterator[tuple[int, Datagram]]:
         """As left(), for some of the datagrams."""
-        data, forms, sights, few_packets = run.data, FORMS.get, self._sights.get, _FEW_PACKETS
+        data, unpack, known, few_packets = run.data, _HEADER5.unpack_from, self._known.get, _FEW_PACKETS
+        stream_of, rate_of = self._accounts.find, self._rate_of
         passed = flows = units = 0
         free = self._hits.free
-        last = None
         for index, datagram in enumerate(run.datagrams[begin:end], begin):
-            exporter, port, start, stop = datagram
-            form, sight = forms(data[start : start + 2]), None
-            if form is not None and stop - start >= form.length:
-                head, sequence, tail = form.read(data, start)
-                sight = sights((exporter, port, stop - start, head, tail))
-                if sight is None:
-                    sight = self._look(data, datagram, form)
-                elif sight is not last and sight.session:
-                    self._hear(sight)
-            if sight is not None:
-                last = sight
-                stream, _, records, read, rate, at, announced, _ = sight
-                packets = sum(read(data, start + at))
-                more = units + (packets + records) * rate
-                if more <= free and packets < few_packets and (stream.expected == sequence or stream.is_late(sequence)):
-                    if announced is None:
-                        stream.records(sequence, records)
-                    else:
-                        stream.datagrams(sequence, announced)
-                    units = more
+            exporter, _, start, stop = datagram
+            records, read = known(stop - start, _UNKNOWN)
+            if records:
+                version, count, sequence, domain, sampling = unpack(data, start)
+                if version == 5 and count == records:
+                    packets = sum(read(data, start + FORM5.length))
+                    rate = (rate_of and ceil(rate_of(exporter) or 0)) or sampling & 0x3FFF or 1
+                    more = units + (packets + count) * rate
+                    stream = stream_of(("netflow5", exporter, domain, "", None))
+                    if more <= free and packets < few_packets and stream and stream.expected == sequence:
+                        stream.messages += 1
+                        stream.expected = sequence + count & 0xFFFFFFFF
+                        units = more
+                        passed += 1
+                        flows += count
+                        continue
+            form = WITH_SETS.get(data[start : start + 2])
+            if form and stop - start >= form.length:
+                count, more = self._take_sets(data, datagram, form, free - units)
+                if count:
+                    units += more
                     passed += 1
-                    flows += records
+                    flows += count
                     continue
             self._count(passed, flows, units)
             yield index, datagram
-            self._sights.clear()
+            self._forget()
             passed = flows = units = 0
             free = self._hits.free
-            last = None
         self._count(passed, flows, units)
+
+    def _take_sets(self, data: bytes, datagram: Datagram, form: Form, free: int) -> tuple[int, int]:
+        """Take a message of NetFlow 9 or IPFIX of at most so many units; return its records and units, or zeroes."""
+        exporter, port, start, stop = datagram
+        if self._exports.exporters is None:
+            return 0, 0
+        head, sequence, tail = form.read(data, start)
+        key = exporter, port, stop - start, head, tail
+        sight = self._sights.get(key)
+        if sight is None:
+            sight = self._look(data, datagram)
+            if sight is None:
+                return 0, 0
+            if sight.at == form.length and len(self._sights) < _SIGHTS_KEPT:
+                self._sights[key] = sight
+        elif sight is not self._last and sight.session:
+            self._exports.exporters.heard(*sight.session)
+        self._last = sight
+        stream, _, records, read, rate, at, announced, _ = sight
+        units = (sum(read(data, start + at)) + records) * rate
+        if units > free or not (stream.expected == sequence or stream.is_late(sequence)):
+            return 0, 0
+        if announced is None:
+            stream.records(sequence, records)
+        else:
+            stream.datagrams(sequence, announced)
+        return records, units
 
     def _take_alike(self, run: PlainRun, first: int, end: int) -> int:
         """Take the dozens of datagrams alike from `first` to `end` of which no flow may be kept; return how many."""
         data, datagrams = run.data, run.datagrams
         exporter, port, start, stop = datagrams[first]
-        form = FORMS.get(data[start : start + 2])
+        form = FORM5 if data.startswith(_VERSION5, start) else WITH_SETS.get(data[start : start + 2])
         if form is None or stop - start < form.length:
             return 0
         head, sequence, tail = form.read(data, start)
-        sight = self._sights.get((exporter, port, stop - start, head, tail))
+        if form is FORM5:
+            sight = self._look5(data, datagrams[first])
+        else:
+            sight = self._sights.get((exporter, port, stop - start, head, tail))
         if sight is None or sight.stream.expected != sequence:
             return 0
-        stream, template, records, _, rate, _, announced, _ = sight
+        stream, template, records, read, rate, at, announced, session = sight
+        free = self._hits.free
+        if (sum(read(data, start + at)) + records) * rate * DOZEN > free:  # they are likely too many
+            return 0
         distance, step = datagrams[first + 1][2] - start, stream.step(records, announced)
         dozen = series(form, template, records, distance, DOZEN)
-        free, taken, units = self._hits.free, 0, 0
+        taken = units = 0
         while first + taken + DOZEN <= end:
             wanted = head, sequence + taken * step & 0xFFFFFFFF, tail
             packets = dozen.packets(data, start + taken * distance, wanted, step)
@@ -122,45 +164,35 @@ class Skimmer:
             units = more
             taken += DOZEN
         if taken:
-            self._hear(sight)
+            if session and self._exports.exporters:
+                self._exports.exporters.heard(*session)
             stream.pass_over(taken, records, announced)
             self._count(taken, taken * records, units)
         return taken
 
-    def _look(self, data: bytes, datagram: Datagram, form: Form) -> Sight | None:
-        """Return what can be known of a message, None if it must be decoded."""
-        exporter, port, start, stop = datagram
-        sight = self._look5(data, datagram) if data.startswith(_VERSION5, start) else self._look_at_sets(data, datagram)
-        if sight is not None and sight.at == form.length and len(self._sights) < _SIGHTS_KEPT:
-            head, _, tail = form.read(data, start)
-            self._sights[exporter, port, stop - start, head, tail] = sight
-        return sight
-
-    def _look_at_sets(self, data: bytes, datagram: Datagram) -> Sight | None:
-        if self._exports.exporters is None:
-            return None
+    def _look(self, data: bytes, datagram: Datagram) -> Sight | None:
+        """Return what can be known of a message with sets, None if it must be decoded."""
         if self._glances is None:
             from overflowd_tools.protocols.glance import Glances
 
+            assert self._exports.exporters is not None
             self._glances = Glances(self._exports.exporters, self._rate_of)
         return self._glances.look(data, datagram)
 
     def _look5(self, data: bytes, datagram: Datagram) -> Sight | None:
+        """Return what can be known of a datagram of NetFlow 5, None if it must be decoded."""
         exporter, _, start, stop = datagram
-        count, domain, sampling = _HEADER5.unpack_from(data, start)
-        at = FORMS[_VERSION5].length
+        records, read = self._known.get(stop - start, _UNKNOWN)
+        _, count, _, domain, sampling = _HEADER5.unpack_from(data, start)
         stream = self._accounts.find(("netflow5", exporter, domain, "", None))
-        if not (stream and 0 < count <= AT_ONCE and stop - start == at + count * NETFLOW5.length):
+        if stream is None or not records or count != records:
             return None
-        read = counter_reader(NETFLOW5, "pcount", count)
-        assert read is not None
         rate = (self._rate_of and ceil(self._rate_of(exporter) or 0)) or sampling & 0x3FFF or 1
-        return Sight(stream, NETFLOW5, count, read, rate, at)
+        return Sight(stream, NETFLOW5, records, read, rate, FORM5.length)
 
-    def _hear(self, sight: Sight) -> None:
-        """Tell that the exporter is heard once more."""
-        if sight.session and self._exports.exporters:
-            self._exports.exporters.heard(*sight.session)
+    def _forget(self) -> None:
+        self._sights.clear()
+        self._last = None
 
     def _count(self, passed: int, flows: int, units: int) -> None:
         self._hits.pass_over(units)

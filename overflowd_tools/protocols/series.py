@@ -37,8 +37,9 @@ class Form:
         self.read: Callable[[bytes, int], tuple[bytes, int, bytes]] = struct.unpack_from
 
 
-FORMS: Final = {b"\x00\x05": Form("4s12xI4s"), b"\x00\x09": Form("4s8xI8s"), b"\x00\x0a": Form("4s4xI8s")}
-"""By version. Those of NetFlow 9 and IPFIX hold the header of the only set, which the records are in."""
+FORM5: Final = Form("4s12xI4s")
+WITH_SETS: Final = {b"\x00\x09": Form("4s8xI8s"), b"\x00\x0a": Form("4s4xI8s")}
+"""Those of NetFlow 9 and IPFIX, by version, with the header of the only set, which the records are in."""
 
 
 class Sight(NamedTuple):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from overflowd_tools.protocols.counters import AT_ONCE
 from overflowd_tools.protocols.netflow import NETFLOW5
-from overflowd_tools.protocols.series import FORMS, Form, Series, series
+from overflowd_tools.protocols.series import FORM5, WITH_SETS, Form, Series, series
 from overflowd_tools.protocols.templates import Field, Template
 from tests.protocols import set_builders as sets
 
@@ -31,6 +31,7 @@ def message10(number, packets):
     return sets.ipfix(sets.data(256, records), sequence=number, seconds=sets.SECOND + number)
 
 
+FORMS = {b"\0\5": FORM5, **WITH_SETS}
 KINDS = {b"\0\5": (message5, NETFLOW5), b"\0\x09": (message9, PLAIN), b"\0\x0a": (message10, ODD)}
 
 
@@ -79,21 +80,19 @@ def test_any_other_octet_in_a_header(version):
 
 def test_numbers_that_begin_anew_are_not_together():
     data, distance, header = laid_out(b"\0\5", [2**32 - 1, 0], [[1], [1]])
-    assert Series(FORMS[b"\0\5"], NETFLOW5, 1, distance, 2).packets(data, 0, header, 1) is None
+    assert Series(FORM5, NETFLOW5, 1, distance, 2).packets(data, 0, header, 1) is None
 
 
 def test_no_packets_in_the_records():
     template = Template((Field("bcount", 48),))
     data, distance, header = laid_out(b"\0\5", [0, 1], [[1], [1]])
-    assert Series(FORMS[b"\0\5"], template, 1, distance, 2).packets(data, 0, header, 1) is None
+    assert Series(FORM5, template, 1, distance, 2).packets(data, 0, header, 1) is None
 
 
 def test_the_most_records():
     data, distance, header = laid_out(b"\0\5", range(12), [[3] * AT_ONCE] * 12)
-    assert series(FORMS[b"\0\5"], NETFLOW5, AT_ONCE, distance, 12).packets(data, 0, header, 1) == 3 * 12 * AT_ONCE
-    assert series(FORMS[b"\0\5"], NETFLOW5, AT_ONCE, distance, 12) is series(
-        FORMS[b"\0\5"], NETFLOW5, AT_ONCE, distance, 12
-    )
+    assert series(FORM5, NETFLOW5, AT_ONCE, distance, 12).packets(data, 0, header, 1) == 3 * 12 * AT_ONCE
+    assert series(FORM5, NETFLOW5, AT_ONCE, distance, 12) is series(FORM5, NETFLOW5, AT_ONCE, distance, 12)
 
 
 def test_what_a_form_reads():
