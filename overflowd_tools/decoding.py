@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from overflowd_tools.protocols.exporters import Batch, Row
     from overflowd_tools.protocols.netflow9 import Message
     from overflowd_tools.selection import Selection
+    from overflowd_tools.sets_bulk import SetsBulk
     from overflowd_tools.sflow_bulk import SflowBulk
     from overflowd_tools.skimming import Skimmer
 
@@ -38,6 +39,8 @@ TCP, UDP = 6, 17
 LINE_TYPES = ("flow", "option", "counter", "drop", "template", "stats")
 _ROWS_AT_ONCE = 1024
 """A message may have 65,536 rows, of kilobytes each."""
+_SKIMMED_UNITS = 100
+"""Of the largest flow that is left to hits (see sampling.hits): below, hardly a datagram can be passed over."""
 _A_FILE = (b"", 0, 0)
 """Where the messages of a file came from, and when: nobody knows."""
 
@@ -104,6 +107,7 @@ class CaptureDecoder:
         self._gathering: Gathering | None = None
         self._may_take_runs = "flow" in self._only and not (wanted.envelope or wanted.sampling)
         self._bulk: Bulk | None = None
+        self._sets_bulk: SetsBulk | None = None
         self._sflow_bulk: SflowBulk | None = None
         self._selection: Selection | None = None
         self._skimmer: Skimmer | None = None
@@ -115,12 +119,14 @@ class CaptureDecoder:
         """Sample flows from now on."""
         from overflowd_tools.sampling.law import Law
         from overflowd_tools.selection import Selection
-        from overflowd_tools.skimming import Skimmer
 
         law = Law(sampling.rate, sampling.amplification)
         self._selection = Selection(law, sampling.seed, self._writer, lambda reason: self._reject("", reason, ""))
-        self._skimmer = Skimmer(self._selection.hits, self._accounts, self.exports, rates, self.counts)
         self.counts["kept"] = 0
+        if self._selection.hits.most >= _SKIMMED_UNITS:
+            from overflowd_tools.skimming import Skimmer
+
+            self._skimmer = Skimmer(self._selection.hits, self._accounts, self.exports, rates, self.counts)
 
     @property
     def finished(self) -> bool:
@@ -142,6 +148,10 @@ class CaptureDecoder:
             from overflowd_tools.bulk import Bulk
 
             self._bulk = Bulk(self._gathering, self._accounts, self._rates, self.counts)
+        if self._may_take_runs and not self._split:
+            from overflowd_tools.sets_bulk import SetsBulk
+
+            self._sets_bulk = SetsBulk(self._gathering, self.exports, self._rates, self.counts)
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the capture, and write and reject what they complete."""
@@ -216,6 +226,8 @@ class CaptureDecoder:
         datagrams: Iterable[tuple[int, Datagram]] = enumerate(run.datagrams)
         if self._sflow_bulk:
             datagrams = self._sflow_bulk.left(run, datagrams)
+        if self._sets_bulk and self.exports.exporters is not None:
+            datagrams = self._sets_bulk.left(run, datagrams)
         return self._bulk.left(run, datagrams) if self._bulk else datagrams
 
     def _take_item(self, item: Packet | ExportMessage) -> None:
