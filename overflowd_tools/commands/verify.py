@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 KEY_CHARACTERS = 56
 STATES = ("unknown", "seen", "known", "pinned")
-HELD_LINES = 1024
+HELD_LINES = 512
 """At most so many are judged at once, by one write to the keyring that is brought to the disk."""
 HELD_OCTETS = 1 << 21
 SHOWN_GAPS = 20
