@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from overflowd_tools.protocols.exporters import Batch, Row
     from overflowd_tools.protocols.netflow9 import Message
     from overflowd_tools.selection import Selection
+    from overflowd_tools.sets_bulk import SetsBulk
     from overflowd_tools.sflow_bulk import SflowBulk
     from overflowd_tools.skimming import Skimmer
 
@@ -106,6 +107,7 @@ class CaptureDecoder:
         self._gathering: Gathering | None = None
         self._may_take_runs = "flow" in self._only and not (wanted.envelope or wanted.sampling)
         self._bulk: Bulk | None = None
+        self._sets_bulk: SetsBulk | None = None
         self._sflow_bulk: SflowBulk | None = None
         self._selection: Selection | None = None
         self._skimmer: Skimmer | None = None
@@ -146,6 +148,10 @@ class CaptureDecoder:
             from overflowd_tools.bulk import Bulk
 
             self._bulk = Bulk(self._gathering, self._accounts, self._rates, self.counts)
+        if self._may_take_runs and not self._split:
+            from overflowd_tools.sets_bulk import SetsBulk
+
+            self._sets_bulk = SetsBulk(self._gathering, self.exports, self._rates, self.counts)
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the capture, and write and reject what they complete."""
@@ -220,6 +226,8 @@ class CaptureDecoder:
         datagrams: Iterable[tuple[int, Datagram]] = enumerate(run.datagrams)
         if self._sflow_bulk:
             datagrams = self._sflow_bulk.left(run, datagrams)
+        if self._sets_bulk and self.exports.exporters is not None:
+            datagrams = self._sets_bulk.left(run, datagrams)
         return self._bulk.left(run, datagrams) if self._bulk else datagrams
 
     def _take_item(self, item: Packet | ExportMessage) -> None:

@@ -22,11 +22,12 @@ MAY_IMPORT = {
     "records": ("capture.packet", "json_lines", "protocols", "rendering", "shapes"),
     "selection": ("protocols", "records", "sampling"),
     "bulk": ("capture.plain", "columns.gathering", "protocols", "records"),
+    "sets_bulk": ("capture.plain", "columns.gathering", "protocols", "records"),
     "sflow_bulk": ("capture.plain", "protocols", "records", "shapes"),
     "skimming": ("capture.plain", "protocols", "sampling"),
     "decoding": (
         *("bulk", "capture", "columns.gathering", "errors", "named", "protocols"),
-        *("records", "rendering", "sampling", "selection", "sflow_bulk", "skimming"),
+        *("records", "rendering", "sampling", "selection", "sets_bulk", "sflow_bulk", "skimming"),
     ),
     "template_file": ("errors", "json_lines", "protocols", "rendering"),
     "sampling": ("errors", "json_lines", "named"),
@@ -51,7 +52,7 @@ MAY_IMPORT = {
 
 SANS_IO = (
     *("json_lines", "capture", "protocols", "rendering", "shapes", "columns", "records", "decoding", "template_file"),
-    *("sampling", "selection", "skimming", "bulk", "sflow_bulk", "reports", "blocks"),
+    *("sampling", "selection", "skimming", "bulk", "sets_bulk", "sflow_bulk", "reports", "blocks"),
 )
 SYSTEM = {"asyncio", "fcntl", "http", "pathlib", "select", "selectors", "signal", "subprocess", "sys", "time"}
 
