@@ -84,6 +84,14 @@ def test_datagrams_alike(seed, rate):
     check(build.pcap(*bursts(Random(seed), 10)), Sampling(rate, None, seed))
 
 
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_datagrams_alike_that_lie(count):
+    """They announce more flows than there are, or fewer, all in the same way."""
+    frames = [frame(netflow5(index * count, [index, 9], count=count)) for index in range(30)]
+    _, decoded = check(build.pcap(*frames), Sampling(1e-7, None, 1))
+    assert decoded == (30 if count else 0)
+
+
 def test_datagrams_alike_are_counted_by_the_dozen(monkeypatch):
     frames = [frame(netflow5(2 * index, [3, 4])) for index in range(2 + 5 * DOZEN)]
     read = []
