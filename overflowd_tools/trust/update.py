@@ -167,6 +167,7 @@ class Update:
             self._cache.records.pop(key, None)
         _drop(self.numbers, lambda number, _: number[0] in keys)
         _drop(self._cache.lanes, lambda series, _: series[0] in keys)
+        self._cache.whole -= keys
         _drop(self.statements, lambda pair, _: pair[0] in keys)
         _drop(self.entries, lambda _, entry: entry.key in keys)
 

@@ -279,6 +279,7 @@ def test_a_flood_of_keys_leaves_those_that_count(path):
             found = {record.key for record in index.records()}
             assert {KEYS[0].raw, KEYS[1].raw} <= found
             assert len(found) <= Small.keys + 1
+            assert keyring._cache.whole <= found
             assert index.remembered() == len(list(index.entries())) <= Small.window
             assert all(entry.key in found for entry in index.entries())
         assert judge(keyring, sighting(key=0), sighting(key=1)) == ["duplicate", "duplicate"]
