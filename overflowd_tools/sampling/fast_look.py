@@ -56,7 +56,7 @@ class FastLook:
     least = 1 << 16
     """Octets of lines that are worth the calls of numpy."""
     shortest = 64
-    """Octets that lines have on the average at least, lest tables of lines outgrow the lines. Flows have hundreds."""
+    """Octets that lines have on the average at least, lest tables of them outgrow the lines. Flows have hundreds."""
 
     def __init__(self, most: int) -> None:
         """Take the most units that a line may have, as Look does."""
@@ -70,17 +70,21 @@ class FastLook:
         if self._most and size >= self.least and end + HEAD <= len(block) and block[end - 1] == ord("\n"):
             if size > self._finder.most:
                 self._finder = _Finder(1 << size.bit_length())
-            octets = np.frombuffer(block, np.uint8, size + HEAD, start)
-            ends = self._finder.line_ends(octets[:size])
-            if len(ends) <= size // self.shortest:
-                yield self._at_once(_Lines(block, start, ends), octets)
+            try:
+                looked = self._at_once(block, start, np.frombuffer(block, np.uint8, size + HEAD, start))
+            except _CrowdedError:
+                pass
+            else:
+                yield looked
                 return
         yield from self._look(block, start, end)
 
-    def _at_once(self, lines: _Lines, octets: Octets) -> Looked:
+    def _at_once(self, block: bytes | bytearray, start: int, octets: Octets) -> Looked:
+        most = len(octets) // self.shortest
+        lines = _Lines(block, start, self._finder.line_ends(octets, most))
         heads = np.ndarray((len(octets) - HEAD,), f"V{HEAD}", octets, 0, (1,))[lines.starts]
         units = self._common(heads.view("<u8").reshape(-1, HEAD // 8))
-        names = self._finder.names(octets)
+        names = self._finder.names(octets, most)
         if len(names):
             self._apply_rates(octets, names, lines.starts, units)
         for index in lines.escaped():
@@ -114,8 +118,12 @@ class FastLook:
         units[lines] = sampled  # of a line with two of them, the second one counts
 
 
+class _CrowdedError(Exception):
+    """There is too much of something to tell where it is."""
+
+
 class _Finder:
-    """Tells where in a block is what."""
+    """Tells where in a block is what. After the lines there have to be HEAD more octets. Raises _CrowdedError."""
 
     def __init__(self, most: int) -> None:
         """Make room for blocks of so many octets."""
@@ -123,16 +131,16 @@ class _Finder:
         self._flags = bytearray(most + 8)
         self._words = np.empty(most // 8 + 1, np.bool_)
 
-    def line_ends(self, octets: Octets) -> Indices:
-        """Return the places behind the newlines."""
-        ends = self._places(octets, ord("\n"))
+    def line_ends(self, octets: Octets, most: int) -> Indices:
+        """Return the places behind the newlines, at most so many."""
+        ends = self._places(octets[:-HEAD], ord("\n"), most)
         ends += 1
         return ends
 
-    def names(self, octets: Octets) -> Indices:
-        """Return the places of SAMPLING_RATE; after the lines there have to be HEAD more octets."""
+    def names(self, octets: Octets, most: int) -> Indices:
+        """Return the places of SAMPLING_RATE, of which not even a part may be there more often."""
         pairs = octets[: len(octets) - HEAD & ~1].view("<u2")
-        places = [2 * found - at for at, pair in _PAIRS if len(found := self._places(pairs, pair, seldom=True))]
+        places = [2 * found - at for at, pair in _PAIRS if len(found := self._places(pairs, pair, most, seldom=True))]
         if not places:
             return np.zeros(0, np.int64)
         found = np.sort(np.concatenate(places), kind="stable")
@@ -143,8 +151,8 @@ class _Finder:
         names: Indices = found[is_name]
         return names
 
-    def _places(self, values: NDArray[Any], value: int, *, seldom: bool = False) -> Indices:
-        """Return the indices of a value."""
+    def _places(self, values: NDArray[Any], value: int, most: int, *, seldom: bool = False) -> Indices:
+        """Return the indices of a value, at most so many."""
         size = len(values)
         flags = np.frombuffer(self._flags, np.bool_, (size + 7) & ~7)
         np.equal(values, value, out=flags[:size])
@@ -152,9 +160,14 @@ class _Finder:
         if seldom and self._flags.find(1, 0, size) < 0:
             return np.zeros(0, np.int64)
         words = flags.view("<u8")
-        places: Indices = np.not_equal(words, 0, out=self._words[: len(words)]).nonzero()[0]
+        is_there = np.not_equal(words, 0, out=self._words[: len(words)])
+        if np.count_nonzero(is_there) > most:
+            raise _CrowdedError
+        places: Indices = is_there.nonzero()[0]
         marks = words[places]
         if (marks & (marks - 1)).any():  # two in a word
+            if np.count_nonzero(flags) > most:
+                raise _CrowdedError
             return flags.nonzero()[0]
         places <<= 3
         places += (marks * _PLACE >> _TO_LOWEST).view(np.int64)

@@ -236,8 +236,9 @@ def test_samples_are_the_same_with_numpy(lines, switch, rate, seed):
         b"\\" * (1 << 20),
         b'"sampling_rate"' * 70_000,
         (b"\\" * 63 + b"\n") * (1 << 14),
+        (b"x" * 503 + b"\n" * 9) * (1 << 11),
     ],
-    ids=["flows", "sampled", "blank", "backslashes", "names", "escapes"],
+    ids=["flows", "sampled", "blank", "backslashes", "names", "escapes", "blanks between"],
 )
 def test_memory_is_bounded(block, numpy):
     made, _ = sampler(1e-6, waits=Told(share=NEVER))
