@@ -29,7 +29,7 @@ class SetsBulk:
     """Gathers the flows of messages of sessions that are known."""
 
     def __init__(self, gathering: Gathering, exports: Decoder, rates: Rates | None, counts: dict[str, int]) -> None:
-        """Take what knows the sessions. rates: of sampling, better known. counts: where to count."""
+        """Take what knows the sessions, some at least. rates: of sampling, better known. counts: where to count."""
         self._add = gathering.add_flows
         self._exports = exports
         self._rate_of = rates.of if rates else None
@@ -51,10 +51,9 @@ class SetsBulk:
 
     def _find(self, data: bytes, datagram: Datagram) -> Found | None:
         if self._glances is None:
-            if self._exports.exporters is None:
-                return None
             from overflowd_tools.protocols.glance import Glances
 
+            assert self._exports.exporters is not None
             self._glances = Glances(self._exports.exporters, self._rate_of)
         return self._glances.find(data, datagram)
 

@@ -226,6 +226,14 @@ def test_clocks_of_no_use_are_left_to_the_plain_way(export_ms):
     assert renderer.render(apart(runs)) == one_by_one(NETFLOW5, runs)
 
 
+@pytest.mark.parametrize("export_ms", [0, 999, 4_294_967_295, 4_294_967_296])
+def test_times_before_1970_are_left_to_the_plain_way(export_ms):
+    draw = random.Random(1)
+    runs = [(HEAD, records(draw, NETFLOW5, 50), export_ms, uptime_ms) for uptime_ms in UPTIMES]
+    renderer = ColumnRenderer(NETFLOW5, compile_template(NETFLOW5), Page())
+    assert renderer.render(apart(runs)) == one_by_one(NETFLOW5, runs)
+
+
 def test_times_of_all_kinds_are_left_to_the_plain_way():
     assert not supports(Template((Field("pcount", 4),), spans=lambda *_: iter([{"start_ms": 1, "end_ms": 2}])))
 
