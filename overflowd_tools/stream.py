@@ -86,6 +86,11 @@ class Output:
         self._size = 0
         _enlarge_pipe(descriptor)
 
+    @property
+    def is_pipe(self) -> bool:
+        """Whether somebody may wait at the other end."""
+        return stat.S_ISFIFO(os.fstat(self._descriptor).st_mode)
+
     def write(self, data: bytes) -> None:
         """Add data; past 64 KiB it goes out at once. Raises OutputError or OutputClosed."""
         self._pieces.append(data)

@@ -179,6 +179,14 @@ def test_pipes_become_a_mebibyte_and_never_smaller(stop):
     os.close(writing)
 
 
+def test_whether_output_is_a_pipe(tmp_path):
+    reading, writing = os.pipe()
+    file = os.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT)
+    assert [stream.Output(descriptor).is_pipe for descriptor in (writing, file)] == [True, False]
+    for descriptor in (reading, writing, file):
+        os.close(descriptor)
+
+
 def test_the_reading_side_asks_for_a_greater_pipe_too(stop):
     reading, writing = os.pipe()
     os.close(writing)

@@ -14,7 +14,7 @@ from overflowd_tools.rendering import fields_text, member, members_text, octets_
 
 NO_PCOUNT = b'{"type":"flow"'
 """How lines without a packet count begin."""
-_ROWS = 3072
+_ROWS = 4096
 """Lines made at a time: many, since each call of numpy has its price; few, since columns must stay in the cache."""
 _PAGE = 1 << 22
 """Octets of the lines made at a time, about."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 CHUNK = 112 << 10
 """Octets that are read at a time, at most: so that their lines fit into a pipe, and whoever reads it need not wait."""
+FILE_CHUNK = 168 << 10
+"""As CHUNK, where they go elsewhere: of more lines at a time, each takes less time."""
 SAMPLED_CHUNK = 1 << 20
 """As CHUNK, where flows are sampled, and few lines come of many octets."""
 _YEARS = 1_000_000_000
@@ -139,7 +141,7 @@ class _Decoder:
         self._context = context
         self._name = ""
         self._may_use_numpy = True
-        self._chunk = SAMPLED_CHUNK if wanted.sampling else CHUNK
+        self._chunk = SAMPLED_CHUNK if wanted.sampling else CHUNK if context.output.is_pipe else FILE_CHUNK
         self._captures = CaptureDecoder(wanted, context.output.write_all, self._reject, survey=survey)
         context.counts = self._captures.counts
 

@@ -231,7 +231,7 @@ def test_numpy_is_used_from_where_it_seems_worth_its_time(
     capture = build.pcap(*(frame4(data) for _, data in datagrams))
     half = 24 + (len(capture) - 24) // 2
     flows_before = []
-    monkeypatch.setattr(decode, "CHUNK", half)
+    monkeypatch.setattr(decode, "FILE_CHUNK", half)
     monkeypatch.setattr(decode, "NUMPY_AFTER", seen)
     monkeypatch.setattr(decode, "NUMPY_FOR", expected_of_file)
     monkeypatch.setattr(
