@@ -291,7 +291,7 @@ class CaptureDecoder:
         lost = self._accounts.batch(batch, arrival[0])
         flows = len(batch.records) // batch.template.length
         if "flow" in self._only:
-            self._write_flows(batch, flows, lost, arrival)
+            self._write_flows(batch._replace(lost=lost) if lost else batch, flows, arrival)
         if flows != batch.announced:
             reason = note or "the count in the header is wrong"
             text = f"{reason}; {flows} of {batch.announced} announced flows are there"
@@ -300,18 +300,14 @@ class CaptureDecoder:
             text = f"the count in the header is wrong; {batch.surplus} octets after the last record"
             self._reject(f"packet {number}", text, "octets after the last record")
 
-    def _write_flows(self, batch: FlowBatch, flows: int, lost: int, arrival: Arrival) -> None:
-        """Sample and write the flows of a batch, so many. lost: what is missing before the first of them."""
+    def _write_flows(self, batch: FlowBatch, flows: int, arrival: Arrival) -> None:
+        """Sample and write the flows of a batch, so many."""
         if self._gathering and not is_far(batch.export_ms, arrival[2]):
-            self._gathering.add_flows(batch.template, self._writer.run(batch, *arrival), lost)
+            self._gathering.add_flows(batch.template, self._writer.run(batch, *arrival), batch.lost)
             self.counts["flows"] += flows
             return
-        if self._selection:
-            lines = self._selection.batch(batch, lost, *arrival)
-        else:
-            lines = self._writer.lines(batch, *arrival)
-            note_loss(lines, lost)
-        self._put(lines, flows, 0)
+        lines_of = self._selection.batch if self._selection else self._writer.lines
+        self._put(lines_of(batch, *arrival), flows, 0)
 
     def _write_messages(self, place: str, messages: Iterable[Message]) -> None:
         for message in messages:
@@ -342,7 +338,7 @@ class CaptureDecoder:
             else:
                 export = row.export
                 arrival = export.exporter, export.port, export.received_ns
-                self._write_flows(flows, len(flows.records) // flows.template.length, 0, arrival)
+                self._write_flows(flows, len(flows.records) // flows.template.length, arrival)
 
     def _write_rows(self, rows: list[Row | Batch]) -> None:
         """Sample and write rows and batches."""

@@ -71,7 +71,10 @@ class FlowWriter:
     def lines(self, batch: FlowBatch, exporter: bytes, exporter_port: int, received_ns: int) -> list[bytes]:
         """Return one line for each flow of the batch. Arguments as for head."""
         lines = self.renderer(batch.template)(*self.run(batch, exporter, exporter_port, received_ns))
-        return [_suspected(line) for line in lines] if is_far(batch.export_ms, received_ns) else lines
+        if is_far(batch.export_ms, received_ns):
+            lines = [_suspected(line) for line in lines]
+        note_loss(lines, batch.lost)
+        return lines
 
     def run(self, batch: FlowBatch, exporter: bytes, exporter_port: int, received_ns: int) -> Run:
         """Return what a renderer takes for the flows of the batch. Arguments as for head."""

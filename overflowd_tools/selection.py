@@ -10,7 +10,7 @@ from random import Random, SystemRandom
 
 from overflowd_tools.protocols.counters import counters
 from overflowd_tools.protocols.templates import FlowBatch
-from overflowd_tools.records import FlowWriter, note_loss
+from overflowd_tools.records import FlowWriter
 from overflowd_tools.sampling.batches import BatchSampler
 from overflowd_tools.sampling.law import Law
 
@@ -49,11 +49,8 @@ class Selection:
         reject = self._reject
         return Sampler(self._law, self._random("waits"), self._random("draws"), lambda _, reason: reject(reason))
 
-    def batch(self, batch: FlowBatch, lost: int, exporter: bytes, port: int, received_ns: int) -> list[bytes]:
-        """Return the lines of the flows of a batch that are kept, as the writer makes them, with their p_ppt.
-
-        lost: flows that are missing before the batch; its first flow tells, if it is kept.
-        """
+    def batch(self, batch: FlowBatch, exporter: bytes, port: int, received_ns: int) -> list[bytes]:
+        """Return the lines of the flows of a batch that are kept, as the writer makes them, with their p_ppt."""
         template, records, length = batch.template, batch.records, batch.template.length
         packets = counters(template, "pcount", records) or [0] * (len(records) // length)
         octets = counters(template, "bcount", records) if self._clamps else None
@@ -61,9 +58,8 @@ class Selection:
         if not kept:
             return []
         chosen = b"".join([records[index * length : (index + 1) * length] for index, _ in kept])
-        lines = self._writer.lines(batch._replace(records=chosen), exporter, port, received_ns)
-        if kept[0][0] == 0:
-            note_loss(lines, lost)
+        lost = 0 if kept[0][0] else batch.lost
+        lines = self._writer.lines(batch._replace(records=chosen, lost=lost), exporter, port, received_ns)
         return [b'%s,"p_ppt":%d}\n' % (line[:-2], ppt) for line, (_, ppt) in zip(lines, kept, strict=True)]
 
     def rows(self, rows: list[Row | Batch]) -> tuple[list[bytes], int]:
@@ -76,7 +72,7 @@ class Selection:
                 lines += self.lines(self._writer.rows([row]))
                 seen += row.type == "flow"
             else:
-                lines += self.batch(flows, 0, row.export.exporter, row.export.port, row.export.received_ns)
+                lines += self.batch(flows, row.export.exporter, row.export.port, row.export.received_ns)
                 seen += len(flows.records) // flows.template.length
         return lines, seen
 

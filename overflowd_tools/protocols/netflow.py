@@ -123,7 +123,7 @@ def decode_netflow5(datagram: bytes, missing: int = 0) -> FlowBatch | None:
     export_ms = unix_ms(seconds, nanoseconds)
     # What FlowBatch() does, in a third of the time: nearly all that is captured in the field comes by here.
     return tuple.__new__(
-        FlowBatch, ("netflow5", NETFLOW5, records, domain, export_ms, uptime, rate, told, count, surplus)
+        FlowBatch, ("netflow5", NETFLOW5, records, domain, export_ms, uptime, rate, told, count, surplus, 0)
     )
 
 

@@ -114,9 +114,11 @@ class _Walk:
             for octets in checked_records(data.layout, data.content, self.problems):
                 yield option_row(self.session, data.export, data.layout, octets)
         for data in self._data:
-            batches = flow_batches(self.session, data, how.rate) if how.batches and not lost else None
+            batches = flow_batches(self.session, data, how.rate) if how.batches else None
             if batches is not None:
-                yield from batches
+                for batch in batches:
+                    yield batch._replace(flows=batch.flows._replace(lost=lost)) if lost else batch
+                    lost = 0
                 continue
             for octets in checked_records(data.layout, data.content, self.problems):
                 row = flow_row(self.session, data.export, data.layout, octets, how.rate)

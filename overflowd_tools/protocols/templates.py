@@ -136,7 +136,7 @@ class FlowBatch(NamedTuple):
     records: the whole records, one after the other. export_ms: the exporter's clock, Unix milliseconds. uptime_ms: its
     sysUptime at that moment. sampling_rate: 1 for every packet. envelope: the rest of the header, by name of the line's
     field. announced: the number of records that the header promises. surplus: octets behind these, if they are not all
-    zero.
+    zero. lost: what is missing before the first record, which tells it.
     """
 
     source: str
@@ -149,3 +149,4 @@ class FlowBatch(NamedTuple):
     envelope: dict[str, int]
     announced: int
     surplus: int = 0
+    lost: int = 0

@@ -372,10 +372,11 @@ def test_batches():
     sets = template(256, FLOW), data(256, flow(1) + flow(2)), *text
     rows = decode_ipfix(ipfix(*sets), exporters, HERE, how).rows
     assert [type(row) is Batch for row in rows] == [True, False]
-    # The first flow after a loss says so, which batches cannot.
     rows = decode_ipfix(ipfix(data(256, flow(3)), data(256, flow(4)), sequence=9), exporters, HERE, how).rows
-    assert [type(row) is Batch for row in rows] == [False, True]
-    assert rows[0].members["seq_lost"] == 6
+    assert [row.flows.lost for row in rows] == [6, 0]
+    rows = decode_ipfix(ipfix(data(257, b"\3eth"), data(256, flow(4)), sequence=15), exporters, HERE, how).rows
+    assert rows[0].members["seq_lost"] == 4
+    assert rows[1].flows.lost == 0
 
 
 def test_a_survey_learns_and_shows_nothing():
