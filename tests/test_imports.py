@@ -20,14 +20,9 @@ MAY_IMPORT = {
     "shapes": ("json_lines", "protocols", "rendering"),
     "columns": ("json_lines", "protocols", "rendering"),
     "records": ("capture.packet", "json_lines", "protocols", "rendering", "shapes"),
-    "selection": ("protocols", "records", "sampling"),
-    "bulk": ("capture.plain", "columns.gathering", "protocols", "records"),
-    "sets_bulk": ("capture.plain", "columns.gathering", "protocols", "records"),
-    "sflow_bulk": ("capture.plain", "protocols", "records", "shapes"),
-    "skimming": ("capture.plain", "protocols", "sampling"),
     "decoding": (
-        *("bulk", "capture", "columns.gathering", "errors", "named", "protocols"),
-        *("records", "rendering", "sampling", "selection", "sets_bulk", "sflow_bulk", "skimming"),
+        *("capture", "columns.gathering", "errors", "named", "protocols"),
+        *("records", "rendering", "sampling", "shapes"),
     ),
     "template_file": ("errors", "json_lines", "protocols", "rendering"),
     "sampling": ("errors", "json_lines", "named"),
@@ -52,7 +47,7 @@ MAY_IMPORT = {
 
 SANS_IO = (
     *("json_lines", "capture", "protocols", "rendering", "shapes", "columns", "records", "decoding", "template_file"),
-    *("sampling", "selection", "skimming", "bulk", "sets_bulk", "sflow_bulk", "reports", "blocks"),
+    *("sampling", "reports", "blocks"),
 )
 SYSTEM = {"asyncio", "fcntl", "http", "pathlib", "select", "selectors", "signal", "subprocess", "sys", "time"}
 

@@ -9,7 +9,7 @@ from functools import partial
 from types import SimpleNamespace
 
 from overflowd_tools import command
-from overflowd_tools.decoding import LINE_TYPES, CaptureDecoder, Sampling, Wanted
+from overflowd_tools.decoding.capture_decoder import LINE_TYPES, CaptureDecoder, Sampling, Wanted
 from overflowd_tools.errors import UsageError
 from overflowd_tools.options import Options
 from overflowd_tools.protocols.bounds import Limits

@@ -16,7 +16,7 @@ import capture_builders as layers
 import pytest
 from harness import TOP
 
-from overflowd_tools.decoding import CaptureDecoder, Wanted
+from overflowd_tools.decoding.capture_decoder import CaptureDecoder, Wanted
 from overflowd_tools.protocols import accounting, announced, exporters, lists, pending
 from overflowd_tools.protocols import netflow9 as messages
 from tests.hostile import builders as build

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_decoding import check, decode, frame, pcap
 
-from overflowd_tools import sflow_bulk
-from overflowd_tools.decoding import Wanted
+from overflowd_tools.decoding import sflow_bulk
+from overflowd_tools.decoding.capture_decoder import Wanted
 from tests.hostile.builders import netflow5
 from tests.protocols import sflow_builders as build
 from tests.protocols.set_builders import SECOND

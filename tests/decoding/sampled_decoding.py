@@ -2,7 +2,7 @@
 
 import json
 
-from overflowd_tools.decoding import LINE_TYPES, CaptureDecoder, Wanted
+from overflowd_tools.decoding.capture_decoder import LINE_TYPES, CaptureDecoder, Wanted
 from overflowd_tools.sampling.law import Law
 
 EVERYTHING = Wanted(only=frozenset(LINE_TYPES), envelope=True, packets=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sampled_decoding import EVERYTHING, check, decode
 
 from overflowd_tools.capture.plain import DOZEN
-from overflowd_tools.decoding import Sampling
+from overflowd_tools.decoding.capture_decoder import Sampling
 from overflowd_tools.protocols.bounds import Limits
 from overflowd_tools.protocols.detect import Rates
 from overflowd_tools.protocols.series import Series

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import TypeAlias
 
-    from overflowd_tools.bulk import Bulk
     from overflowd_tools.columns.gathering import Gathering
+    from overflowd_tools.decoding.netflow5_bulk import Bulk
+    from overflowd_tools.decoding.selection import Selection
+    from overflowd_tools.decoding.sets_bulk import SetsBulk
+    from overflowd_tools.decoding.sflow_bulk import SflowBulk
+    from overflowd_tools.decoding.skimming import Skimmer
     from overflowd_tools.protocols.elements import ElementTable
     from overflowd_tools.protocols.exporters import Batch, Row
     from overflowd_tools.protocols.netflow9 import Message
-    from overflowd_tools.selection import Selection
-    from overflowd_tools.sets_bulk import SetsBulk
-    from overflowd_tools.sflow_bulk import SflowBulk
-    from overflowd_tools.skimming import Skimmer
 
 TCP, UDP = 6, 17
 LINE_TYPES = ("flow", "option", "counter", "drop", "template", "stats")
@@ -117,14 +117,14 @@ class CaptureDecoder:
 
     def _sample(self, sampling: Sampling, rates: Rates | None) -> None:
         """Sample flows from now on."""
+        from overflowd_tools.decoding.selection import Selection
         from overflowd_tools.sampling.law import Law
-        from overflowd_tools.selection import Selection
 
         law = Law(sampling.rate, sampling.amplification)
         self._selection = Selection(law, sampling.seed, self._writer, lambda reason: self._reject("", reason, ""))
         self.counts["kept"] = 0
         if self._selection.hits.most >= _SKIMMED_UNITS:
-            from overflowd_tools.skimming import Skimmer
+            from overflowd_tools.decoding.skimming import Skimmer
 
             self._skimmer = Skimmer(self._selection.hits, self._accounts, self.exports, rates, self.counts)
 
@@ -145,11 +145,11 @@ class CaptureDecoder:
 
         self._gathering = Gathering(self._writer.renderer)
         if self._may_take_runs:
-            from overflowd_tools.bulk import Bulk
+            from overflowd_tools.decoding.netflow5_bulk import Bulk
 
             self._bulk = Bulk(self._gathering, self._accounts, self._rates, self.counts)
         if self._may_take_runs and not self._split:
-            from overflowd_tools.sets_bulk import SetsBulk
+            from overflowd_tools.decoding.sets_bulk import SetsBulk
 
             self._sets_bulk = SetsBulk(self._gathering, self.exports, self._rates, self.counts)
 
@@ -350,7 +350,7 @@ class CaptureDecoder:
 
     def _write_decoded(self, number: int, arrival: Arrival, decoded: Decoded) -> None:
         if self._may_take_runs and not self._sflow_bulk:
-            from overflowd_tools.sflow_bulk import SflowBulk
+            from overflowd_tools.decoding.sflow_bulk import SflowBulk
 
             counters = "counter" in self._only
             self._sflow_bulk = SflowBulk(self._put, self._accounts, self.counts, counters=counters)

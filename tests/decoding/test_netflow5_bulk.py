@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_decoding import check, decode, frame, pcap
 
-from overflowd_tools.decoding import Wanted
+from overflowd_tools.decoding.capture_decoder import Wanted
 from overflowd_tools.protocols.detect import Rates
 from tests.protocols import set_builders as sets
 

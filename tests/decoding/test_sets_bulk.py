@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_decoding import check, decode, frame, pcap
 
-from overflowd_tools.decoding import LINE_TYPES, Wanted
+from overflowd_tools.decoding.capture_decoder import LINE_TYPES, Wanted
 from overflowd_tools.protocols.detect import Rates
+from tests.decoding.test_skimming import ACTIONS, FLOW, OPTIONS, TEMPLATES, Exporter, exporters
 from tests.hostile.builders import netflow5
 from tests.protocols.set_builders import SECOND
-from tests.test_skimming import ACTIONS, FLOW, OPTIONS, TEMPLATES, Exporter, exporters
 
 pytest.importorskip("numpy")
 

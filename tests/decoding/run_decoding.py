@@ -4,7 +4,7 @@ import struct
 
 import capture_builders as build
 
-from overflowd_tools.decoding import CaptureDecoder
+from overflowd_tools.decoding.capture_decoder import CaptureDecoder
 from tests.protocols.set_builders import SECOND
 
 

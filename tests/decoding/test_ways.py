@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from overflowd_tools.decoding import CaptureDecoder, Wanted
+from overflowd_tools.decoding.capture_decoder import CaptureDecoder, Wanted
 from tests.hostile.builders import SECOND, frame, netflow5, pcap, record, variable
 from tests.protocols.set_builders import VARIABLE, data, ipfix, template
 

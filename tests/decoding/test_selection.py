@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from sampled_decoding import EVERYTHING, check, decode, is_flow
 
 from overflowd_tools.capture.plain import DOZEN
-from overflowd_tools.decoding import Sampling, Wanted
+from overflowd_tools.decoding.capture_decoder import Sampling, Wanted
 from overflowd_tools.protocols.detect import Rates
 from overflowd_tools.protocols.series import Series
 from overflowd_tools.sampling.law import PPT, Law
 from overflowd_tools.sampling.sampler import Sampler
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 ROOT = Path(os.environ.get("OF_CORPORA", "/nonexistent"))
 
 
