@@ -5,6 +5,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -29,13 +30,15 @@ class Entrant(NamedTuple):
 class Race(NamedTuple):
     """Some of our commands against one peer, which all take their turns in every round.
 
-    absent: why the peer cannot run here.
+    absent: why the peer cannot run here. files: what they read, which is read once before each run, too: the kernel may
+    have dropped it while a slow peer ran.
     """
 
     peer: Entrant
     ours: list[Entrant]
     rounds: int
     absent: str = ""
+    files: tuple[Path, ...] = ()
 
 
 def run_race(race: Race, tell: Callable[[str], None]) -> None:
@@ -49,6 +52,8 @@ def run_race(race: Race, tell: Callable[[str], None]) -> None:
         run(entrant.script)  # fills the page cache and the .pyc files
     for _ in range(race.rounds):
         for entrant, taken in costs.items():
+            for path in race.files:
+                run(f"cat '{path}'")
             taken.append(run(entrant.script))
     for entrant in race.ours:
         tell(_line(entrant, costs[entrant], race.peer, costs[race.peer]))

@@ -253,6 +253,7 @@ def _sample(inputs: Inputs, name: str, goal: str, *peer: str) -> Race:
         [Entrant(name, f"'{SAMPLE}' -r {RATE} '{lines}'", number, goal)],
         min(ROUNDS, 3),
         _missing(peer[0]),
+        (lines,),
     )
 
 
