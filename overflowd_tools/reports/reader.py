@@ -22,6 +22,8 @@ def read_line(line: bytes) -> report.Report | None:
         raise RecordError(f"not a report: {error}") from None
     schema = members.get("$schema")
     if type(schema) is str and schema.startswith("overflowd-report/"):
+        if line.lstrip().startswith(b"{'"):
+            raise RecordError("not a report: not JSON, which only version 1 need not be")
         return report.from_members(members, line)
     if original.is_original(members):
         return original.from_members(members)

@@ -80,3 +80,10 @@ def test_nothing_that_passes_for_a_report_is_passed_on_unjudged(changes):
 def test_nothing_else_is_verified(line):
     with pytest.raises(RecordError, match=r"^not a report$"):
         read_line(line)
+
+
+def test_version_2_in_python_text_is_no_report():
+    """However little is wrong with it otherwise."""
+    members = json.loads((make_vectors.VECTORS / "every-field.report").read_bytes())
+    with pytest.raises(RecordError, match="not a report: not JSON"):
+        read_line(repr(members).encode())
