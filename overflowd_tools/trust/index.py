@@ -216,6 +216,10 @@ class Index:
         )
         self._database.executemany("REPLACE INTO numbers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
 
+    def drop_numbers(self, rows: Iterable[Series]) -> None:
+        """Delete the numbers of some recipients."""
+        self._database.executemany("DELETE FROM numbers WHERE key = ? AND epoch = ? AND recipient = ?", rows)
+
     def put_entries(self, entries: Iterable[Entry]) -> None:
         """Write entries of the window."""
         self._database.executemany("REPLACE INTO window VALUES (?, ?, ?, ?, ?, ?, ?)", entries)
@@ -253,8 +257,7 @@ class Index:
         """Delete the numbers of those recipients of a key who were not heard of for longest."""
         chosen = "SELECT epoch, recipient FROM numbers WHERE key = ? ORDER BY last_ms DESC LIMIT -1 OFFSET ?"
         rows = self._database.execute(chosen, (key, most)).fetchall()
-        removal = "DELETE FROM numbers WHERE key = ? AND epoch = ? AND recipient = ?"
-        self._database.executemany(removal, [(key, *row) for row in rows])
+        self.drop_numbers((key, *row) for row in rows)
 
     def least_valuable(self, number: int) -> list[tuple[bytes, str]]:
         """Return (key, text) of keys that no operator has spoken about, those that could be missed first."""

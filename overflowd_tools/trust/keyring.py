@@ -215,14 +215,18 @@ class Keyring:
     def _store(self, index: Index, update: Update) -> None:
         index.put_records(update.changed.values())
         index.put_entries(update.entries.values())
-        index.put_numbers(self._newest(update))
+        self._store_numbers(index, update)
         for (key, kind), text in update.statements.items():
             index.put_statement(key, kind, text)
         self._bound_keys(index, update)
 
-    def _newest(self, update: Update) -> Iterator[tuple[Series, Numbers, int]]:
-        """Yield the numbers of the recipients last heard of, of each key no more than are kept of it."""
+    def _store_numbers(self, index: Index, update: Update) -> None:
+        """Write the numbers of the recipients last heard of, of each key no more than are kept of it.
+
+        What was written before of the others is deleted: it is true no more.
+        """
         room: dict[bytes, int] = {}
+        newest, others = [], []
         ordered = sorted(update.numbers.items(), key=_last_ms)
         for series, (numbers, last_ms) in reversed(ordered):
             key = series[0]
@@ -230,7 +234,11 @@ class Keyring:
                 room[key] = self._recipients(update.changed.get(key))
             room[key] -= 1
             if room[key] >= 0:
-                yield series, numbers, last_ms
+                newest.append((series, numbers, last_ms))
+            else:
+                others.append(series)
+        index.put_numbers(newest)
+        index.drop_numbers(others)
 
     def _recipients(self, record: Record | None) -> int:
         """Return how many recipients of a key are kept."""

@@ -308,6 +308,17 @@ def test_recipients_are_bounded(path):
         assert [row["to"] for row in rows] == [f"192.0.2.{number}" for number in range(22, 30)]
 
 
+def test_numbers_that_are_no_longer_kept_are_not_taken_up_again(path):
+    """What was written of a recipient before others pushed it out is not what it has by now."""
+    many = [f"192.0.2.{host}" for host in range(20)]
+    for run in range(4):
+        with ring(path, limits=Small) as keyring:
+            for seq in range(3 * run + 1, 3 * run + 4):
+                order = many if seq % 2 else many[::-1]
+                judge(keyring, *(sighting(seq=seq, to=to) for to in order), now=NOW + seq)
+            assert record(keyring).missing == 0
+
+
 def test_recipients_are_bounded_in_one_update_too(path):
     with ring(path, limits=Small) as keyring:
         judge(keyring, *(sighting(key=key, to=f"192.0.2.{number}") for number in range(30) for key in (0, 1)))
