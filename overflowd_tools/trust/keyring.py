@@ -21,6 +21,7 @@ from overflowd_tools.trust import events
 from overflowd_tools.trust.index import SUFFIXES, Cache, Index, Series
 from overflowd_tools.trust.keys import PublicKey
 from overflowd_tools.trust.log import Log
+from overflowd_tools.trust.replay import Replay
 from overflowd_tools.trust.reputation import FIELDS, Numbers, Record
 from overflowd_tools.trust.update import Update
 
@@ -190,48 +191,48 @@ class Keyring:
     def _follow(self, index: Index, place: int) -> None:
         """Apply what the log says from this place on."""
         index.begin()
-        update = Update(index, self._log, self._cache, 0)
+        replay = Replay(index, self._cache)
         bad = 0
         for number, (offset, line) in enumerate(self._log.lines(place)):
             if not offset:
                 continue  # the header
             try:
-                update.apply(events.read(line), offset)
+                replay.apply(events.read(line), offset)
             except KeyFileError as error:
                 bad += 1
                 if bad <= 10:
                     self._told(f"{self._log.path}: octet {offset}: {error}; passed over")
             if number % _EVENTS_AT_ONCE == _EVENTS_AT_ONCE - 1:
-                self._store(index, update)
+                self._store(index, replay)
                 self._cache.shrink()
-                update = Update(index, self._log, self._cache, 0)
-        self._store(index, update)
+                replay = Replay(index, self._cache)
+        self._store(index, replay)
         self._shortest = self._shortest or self._log.size
         self._remembered = index.remembered()
         self._commit(index)
 
     # --- bounds
 
-    def _store(self, index: Index, update: Update) -> None:
-        index.put_records(update.changed.values())
-        index.put_entries(update.entries.values())
-        self._store_numbers(index, update)
-        for (key, kind), text in update.statements.items():
+    def _store(self, index: Index, replay: Replay) -> None:
+        index.put_records(replay.changed.values())
+        index.put_entries(replay.entries.values())
+        self._store_numbers(index, replay)
+        for (key, kind), text in replay.statements.items():
             index.put_statement(key, kind, text)
-        self._bound_keys(index, update)
+        self._bound_keys(index, replay)
 
-    def _store_numbers(self, index: Index, update: Update) -> None:
+    def _store_numbers(self, index: Index, replay: Replay) -> None:
         """Write the numbers of the recipients last heard of, of each key no more than are kept of it.
 
         What was written before of the others is deleted: it is true no more.
         """
         room: dict[bytes, int] = {}
         newest, others = [], []
-        ordered = sorted(update.numbers.items(), key=_last_ms)
+        ordered = sorted(replay.numbers.items(), key=_last_ms)
         for series, (numbers, last_ms) in reversed(ordered):
             key = series[0]
             if key not in room:
-                room[key] = self._recipients(update.changed.get(key))
+                room[key] = self._recipients(replay.changed.get(key))
             room[key] -= 1
             if room[key] >= 0:
                 newest.append((series, numbers, last_ms))
@@ -245,14 +246,14 @@ class Keyring:
         trusted = record and record.trusted
         return self._limits.recipients_of_trusted if trusted else self._limits.recipients_of_key
 
-    def _bound_keys(self, index: Index, update: Update) -> None:
+    def _bound_keys(self, index: Index, replay: Replay) -> None:
         """Keep every key that changed within its own bounds."""
         limits = self._limits
-        for key in update.grown:
-            record = update.changed.get(key)
+        for key in replay.grown:
+            record = replay.changed.get(key)
             if record:
                 index.trim_numbers(key, self._recipients(record))
-        for record in update.changed.values():
+        for record in replay.changed.values():
             excess = record.remembered - limits.window_of_key
             if excess > 0:
                 self._narrow(index, record, excess + limits.window_of_key // 8)
