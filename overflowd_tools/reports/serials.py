@@ -1,6 +1,7 @@
 """The numbers of the reports to each recipient, and what these reports stand for together."""
 
 import os
+from io import BytesIO
 from typing import Any
 
 from overflowd_tools.errors import KeyFileError, RecordError
@@ -45,29 +46,32 @@ class Serials:
             numbers[1:] = (min(number, MAX_INTEGER) for number in numbers[1:])
         return self._epoch, numbers[0], numbers[1], numbers[2]
 
-    def dump(self, key: str) -> bytes:
+    def dump(self, key: str) -> bytearray:
         """Return all this as lines of JSON, to go on from there another time; key is the text of the one that signs."""
         text = bytearray(b'{"epoch":%d,"key":"%s"}\n' % (self._epoch, key.encode()))
         for recipient, (seq, packets, octets) in self._last.items():
             text += b'{"octets":%d,"packets":%d,"seq":%d,"to":"%s"}\n' % (octets, packets, seq, recipient)
-        return bytes(text)
+        return text
 
-    def load(self, data: bytes, key: str) -> bool:
+    def load(self, data: bytes | bytearray, key: str) -> bool:
         """Go on where dump() ended; return False, and do not, if that was for another key.
 
         Raises KeyFileError for lines that dump() did not make.
         """
+        lines = BytesIO(data)  # one at a time: all of them would take more memory than the table
         try:
-            header, *lines = data.splitlines()
-            first = loads(header)
+            first = loads(lines.readline())
             epoch = integers(first, {"epoch": (0, MAX_INTEGER)})["epoch"]
             if first.get("key") != key:
                 return False
-            last = dict(_numbers(loads(line)) for line in lines)
+            last: dict[bytes, list[int]] = {}
+            for line in lines:
+                recipient, numbers = _numbers(loads(line))
+                if recipient in last or len(last) == self._limit:
+                    raise KeyFileError(f"a recipient is there twice, or there are more than {self._limit}")
+                last[recipient] = numbers
         except (RecordError, KeyError, ValueError):
             raise KeyFileError("not the numbers of reports") from None
-        if len(last) != len(lines) or len(last) > self._limit:
-            raise KeyFileError(f"a recipient is there twice, or there are more than {self._limit}")
         self._epoch, self._last = epoch, last
         return True
 

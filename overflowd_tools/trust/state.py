@@ -50,15 +50,17 @@ class StateFile:
             self.close()
             raise KeyFileError(f"{path}: {error}") from None
 
-    def keep(self, content: bytes) -> None:
+    def keep(self, content: bytes | bytearray) -> None:
         """Write what the next run will find, and return when it is on the disk; the file is no longer in use then."""
         saved_s = int(time.time())
-        body = _ORIGIN % (os.fstat(self._descriptor).st_ino, saved_s) + content
+        origin = _ORIGIN % (os.fstat(self._descriptor).st_ino, saved_s)
+        place = len(_IN_USE) + len(origin)
         try:
-            _write(self._descriptor, body, len(_IN_USE))
-            os.ftruncate(self._descriptor, len(_IN_USE) + len(body))
+            _write(self._descriptor, origin, len(_IN_USE))
+            _write(self._descriptor, content, place)
+            os.ftruncate(self._descriptor, place + len(content))
             os.fsync(self._descriptor)
-            _write(self._descriptor, _header(body), 0)
+            _write(self._descriptor, _header(origin, content), 0)
             os.utime(self._descriptor, (saved_s, saved_s))
             os.fsync(self._descriptor)
         except OSError as error:
@@ -80,45 +82,46 @@ class StateFile:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise KeyFileError("in use by another process") from None
-        self._read(load)
+        content = self._read()
+        if content is not None:
+            self.why_anew = "" if load(content) else "it was kept for another key"
         _write(self._descriptor, _IN_USE, 0)
         os.fsync(self._descriptor)
         sync_directory(os.path.dirname(os.path.realpath(self.path)))
 
-    def _read(self, load: Callable[[bytes], bool]) -> None:
+    def _read(self) -> bytes | None:
+        """Return the content, or None where there is none to go on with; why_anew tells why."""
         status = os.fstat(self._descriptor)
         if not status.st_size:
-            return
+            return None
         data = os.pread(self._descriptor, LIMIT + 1, 0) if status.st_size <= LIMIT else b""
         header = _HEADER_PATTERN.match(data)
         if not header:
             raise KeyFileError("not a state file")
-        body = data[header.end() :]
+        start = header.end()
         if header[0] == _IN_USE:
             self.why_anew = "the last run did not end well"
-        elif header[0] != _header(body):
+            return None
+        if header[0] != _header(memoryview(data)[start:]):
             raise KeyFileError("damaged; remove it to begin anew")
-        else:
-            self._take_over(body, status, load)
-
-    def _take_over(self, body: bytes, status: os.stat_result, load: Callable[[bytes], bool]) -> None:
-        """Take the content, but not from a copy: somebody may have gone on where that was made."""
-        origin, newline, content = body.partition(b"\n")
-        if origin + newline != _ORIGIN % (status.st_ino, int(status.st_mtime)):
+        # Not from a copy: somebody may have gone on where that was made.
+        origin = _ORIGIN % (status.st_ino, int(status.st_mtime))
+        if not data.startswith(origin, start):
             self.why_anew = "the file was copied, or changed since it was kept"
-        elif load(content):
-            self.why_anew = ""
-        else:
-            self.why_anew = "it was kept for another key"
+            return None
+        return data[start + len(origin) :]
 
 
-def _header(body: bytes) -> bytes:
+def _header(*body: bytes | bytearray | memoryview) -> bytes:
     from hashlib import sha256  # not for those who keep no state, as it takes 3 ms to import
 
-    return _HEADER % sha256(body).hexdigest().encode()
+    digest = sha256()
+    for part in body:
+        digest.update(part)
+    return _HEADER % digest.hexdigest().encode()
 
 
-def _write(descriptor: int, data: bytes, place: int) -> None:
+def _write(descriptor: int, data: bytes | bytearray, place: int) -> None:
     pending = memoryview(data)
     while pending:
         written = os.pwrite(descriptor, pending, place)
