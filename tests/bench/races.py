@@ -105,20 +105,12 @@ def sample_mawk(inputs: Inputs) -> Race:
 
 def sign(inputs: Inputs) -> Race:
     lines, number = inputs.fewer_lines
-    return Race(
-        _bare("sign", number, inputs.signed_octets),
-        [Entrant("sign", f"'{SIGN}' --to dst '{lines}'", number, ">= 0.87")],
-        ROUNDS,
-    )
+    return _bare("sign", inputs.signed_octets, f"'{SIGN}' --to dst '{lines}'", number, ">= 0.87")
 
 
 def verify(inputs: Inputs) -> Race:
     reports, number = inputs.reports
-    return Race(
-        _bare("verify", number, inputs.signed_octets),
-        [Entrant("verify", f"'{VERIFY}' '{reports}'", number, ">= 0.88")],
-        ROUNDS,
-    )
+    return _bare("verify", inputs.signed_octets, f"'{VERIFY}' '{reports}'", number, ">= 0.88")
 
 
 def sign_more(inputs: Inputs) -> Race:
@@ -148,20 +140,13 @@ def verify_more(inputs: Inputs) -> Race:
 
 def seal(inputs: Inputs) -> Race:
     reports, number = inputs.reports
-    return Race(
-        _bare("seal", number, inputs.padded_octets),
-        [Entrant("seal", f"'{command('of-seal')}' --keys '{inputs.recipients}' '{reports}'", number, ">= 0.7")],
-        ROUNDS,
-    )
+    script = f"'{command('of-seal')}' --keys '{inputs.recipients}' '{reports}'"
+    return _bare("seal", inputs.padded_octets, script, number, ">= 0.7")
 
 
 def open_sealed(inputs: Inputs) -> Race:
     sealed, number = inputs.sealed
-    return Race(
-        _bare("open", number, inputs.padded_octets),
-        [Entrant("open", f"'{command('of-open')}' '{sealed}'", number, ">= 0.6")],
-        ROUNDS,
-    )
+    return _bare("open", inputs.padded_octets, f"'{command('of-open')}' '{sealed}'", number, ">= 0.6")
 
 
 def send(inputs: Inputs) -> Race:
@@ -257,8 +242,13 @@ def _sample(inputs: Inputs, name: str, goal: str, *peer: str) -> Race:
     )
 
 
-def _bare(job: str, number: int, octets: int) -> Entrant:
-    return Entrant("bare libsodium loop", f"'{PYTHON}' '{HERE}/libsodium.py' {job} {number} {octets}", number)
+def _bare(job: str, octets: int, script: str, number: int, goal: str) -> Race:
+    """Return the race of a command, which does a job of libsodium, against a loop that does nothing else."""
+    return Race(
+        Entrant("bare libsodium loop", f"'{PYTHON}' '{HERE}/libsodium.py' {job} {number} {octets}", number),
+        [Entrant(job, script, number, goal)],
+        ROUNDS,
+    )
 
 
 def _missing(*tools: str) -> str:
