@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from overflowd_tools.reports import flows
+from overflowd_tools.reports import flows, patterns
 from overflowd_tools.reports.report import FLOW_FIELDS, ROLES, SAMPLING_FIELDS, is_canonical_address
 
 MOST = 32
@@ -18,12 +18,9 @@ MOST = 32
 LONGEST = 2048
 """Octets of a line from which a form is learned."""
 
-_NATURAL = rb"(?:0|[1-9][0-9]{0,14}+)"  # below 2^53
-_UINT16 = rb"(?:0|[1-9][0-9]{0,3}+(?![0-9])|[1-5][0-9]{4}|6(?:[0-4][0-9]{3}|5(?:[0-4][0-9]{2}|5(?:[0-2][0-9]|3[0-5]))))"
-_UINT8 = rb"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_OF_MOST = {2**8 - 1: _UINT8, 2**16 - 1: _UINT16, 2**53 - 1: _NATURAL}
-_IPV4 = rb'"(%s)"' % rb"\.".join([_UINT8] * 4)
-_IPV6 = rb'"([0-9a-f]*+:[0-9a-f:.]++)"'  # canonical or not
+_OF_MOST = {2**8 - 1: patterns.UINT8, 2**16 - 1: patterns.UINT16, 2**53 - 1: patterns.NATURAL}
+_IPV4 = b'"(%s)"' % patterns.IPV4
+_IPV6 = b'"(%s)"' % patterns.IPV6
 
 _ENDS = {name.encode() for name in ROLES.values()}
 _INTEGERS = {name.encode(): rb"(%s)" % _OF_MOST[most] for name, (_, most) in FLOW_FIELDS.items()} | {

@@ -12,16 +12,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from overflowd_tools.errors import KeyFileError, RecordError
-from overflowd_tools.reports import batch, canonical, report
-from overflowd_tools.reports.report import UNKNOWN, Report
+from overflowd_tools.reports import batch, canonical, patterns, report
+from overflowd_tools.reports.report import UNKNOWN, Report, is_canonical_address
 from overflowd_tools.trust.keys import SIGNATURE_SIZE, PublicKey
 
-# Possessive, or with the usual alternative first, so that next to nothing is tried twice; and "(?:..|)" takes half the
-# time of "(?:..)?".
-_NATURAL = rb"(?:[1-9][0-9]{0,14}+|0)"  # below 2^53
-_UINT16 = rb"(?:[1-9][0-9]{0,3}+|[1-5][0-9]{4}|0|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
-_UINT8 = rb"(?:[1-9][0-9]?+|1[0-9]{2}|2[0-4][0-9]|25[0-5]|0)"
-_ADDRESS = rb"(?:UINT8\.UINT8\.UINT8\.UINT8|[0-9a-f]*+:[0-9a-f.:]++)"
+# "(?:..|)" takes half the time of "(?:..)?".
+_ADDRESS = b"(?:%s|%s)" % (patterns.IPV4, patterns.IPV6)
 _RULE = rb'"[!#-\[\]-~]{1,32}+"'
 _MIDDLE = re.compile(
     rb'(?:"bcount":NATURAL,|)"daddr":"(?P<daddr>ADDRESS)"(?:,"dport":(UINT16)|)(?:,"end_ms":NATURAL|)'
@@ -34,9 +30,9 @@ _MIDDLE = re.compile(
     rb',"to":"(?(is_source)(?P=saddr)|(?P=daddr))"'
     rb'(?:,"total":\{"octets":(NATURAL),"packets":(NATURAL),"reports":NATURAL\}|)(?:,"why":\[RULE(?:,RULE){0,15}\]|)\}'
     rb',"signature":\{(?P<batch>"batch":\{[^}]*+\},|)'.replace(b"ADDRESS", _ADDRESS)
-    .replace(b"NATURAL", _NATURAL)
-    .replace(b"UINT16", _UINT16)
-    .replace(b"UINT8", _UINT8)
+    .replace(b"NATURAL", patterns.NATURAL)
+    .replace(b"UINT16", patterns.UINT16)
+    .replace(b"UINT8", patterns.UINT8)
     .replace(b"RULE", _RULE)
 )
 _fitting = _MIDDLE.fullmatch
@@ -80,7 +76,7 @@ def read(line: bytes) -> Report | None:
         return None
     groups = match.groups(UNKNOWN)
     daddr, dport, protocol, saddr, sport, epoch, expires, is_source, seq, time, octets, packets, member = groups
-    if (b":" in saddr or b":" in daddr) and not (_is_address(saddr) and _is_address(daddr)):
+    if (b":" in saddr or b":" in daddr) and not (is_canonical_address(saddr) and is_canonical_address(daddr)):
         return None
     signed, proof = line[:_UNSIGNED_AT] + b"}}", None
     try:
@@ -132,10 +128,3 @@ def _contact(email: bytes, identity: bytes) -> str:
     for text in contact.values():
         canonical.encode_text(text)
     return report.written_contact(contact)
-
-
-def _is_address(text: bytes) -> bool:
-    try:
-        return report.canonical_address(text.decode()) == text.decode()
-    except OSError:
-        return False
