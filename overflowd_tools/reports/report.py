@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from overflowd_tools.errors import KeyFileError, RecordError
-from overflowd_tools.reports import batch, canonical
+from overflowd_tools.reports import batch, canonical, patterns
 from overflowd_tools.trust.keys import SIGNATURE_SIZE, PublicKey
 
 SCHEMA = "overflowd-report/2"
@@ -54,8 +54,7 @@ _SIGNATURE_MEMBERS = frozenset({"key", "signature"})
 _KEY_OCTETS = len(b'"key":"') + 56 + len(b'"}}')
 _CONTACT_OCTETS = 64
 _MAX_RULES = 16
-_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_is_ipv4 = re.compile(rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}").fullmatch
+_is_ipv4 = re.compile(patterns.IPV4.decode()).fullmatch
 _RULE_ID = re.compile("[!-~]{1,32}")
 
 
